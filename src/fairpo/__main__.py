@@ -1,0 +1,5 @@
+"""``python -m fairpo``: the command line."""
+
+from fairpo.cli import main
+
+main()

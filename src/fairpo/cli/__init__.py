@@ -1,0 +1,56 @@
+"""The command line: one module a command, heavy imports inside the command."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+
+import typer
+
+from fairpo._checks import FairPOError, FairPOWarning
+from fairpo.cli.compare import compare
+from fairpo.cli.demo import demo
+from fairpo.cli.evaluate import evaluate
+from fairpo.cli.methods import methods
+from fairpo.cli.predict import predict
+from fairpo.cli.train import train
+
+app = typer.Typer(
+    name="fairpo",
+    help="Make multi-label models good on the labels that matter, and show the evidence.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+for command in (demo, train, evaluate, compare, predict, methods):
+    app.command()(command)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: bool = typer.Option(False, "--version", help="Print the version and stop."),
+) -> None:
+    if version:
+        import fairpo
+
+        typer.echo(fairpo.__version__)
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line; an error of ours is one message on stderr and exit code 2."""
+    warnings.showwarning = _show_warning
+    try:
+        app()
+    except FairPOError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("stopped; nothing was written.", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: object) -> None:
+    name = "note" if issubclass(category, FairPOWarning) else category.__name__
+    print(f"{name}: {message}", file=sys.stderr)

@@ -1,0 +1,39 @@
+"""``fairpo evaluate``: a run against its reference on test rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fairpo.cli import options
+
+
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="Folder that `fairpo train` wrote.")],
+    data: Annotated[
+        str | None, typer.Argument(help="Other data; the run's own test split by default.")
+    ] = None,
+    reference: options.ReferenceOption = None,
+    reference_kind: options.ReferenceKind = "logits",
+    threads: options.Threads = 1,
+    as_json: options.Json = False,
+) -> None:
+    """Print the metrics of a run and of its reference."""
+    from fairpo.cli.show import print_frame, print_json, say
+    from fairpo.experiments.evaluate import evaluate_run
+    from fairpo.training.run import load
+
+    options.set_threads(threads)
+    result: dict[str, Any] = evaluate_run(
+        load(run), data, options.read_scores(reference, reference_kind) if reference else None
+    )
+    if as_json:
+        print_json(result)
+        return
+    columns = {name: result[name] for name in ("reference", "model") if result[name] is not None}
+    print_frame(f"{run} on {result['n_rows']} rows of {result['data']}", columns, result["groups"])
+    missing = result["model"]["labels_without_positives"]
+    if missing:
+        say(f"note: {len(missing)} labels have no positive here and are in no mAP.")

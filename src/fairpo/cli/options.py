@@ -1,0 +1,166 @@
+"""Options that several commands share, and how ``--set`` finds the setting it means."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from fairpo._checks import file_error, value_error
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from fairpo.data import MultiLabelData
+    from fairpo.experiments.plan import Plan
+    from fairpo.training.fit import Reference
+
+Data = Annotated[str, typer.Argument(help="digits (comes with fairpo), or an .npz file.")]
+Privileged = Annotated[
+    str,
+    typer.Option(help="rarest:20%, worst:10, names such as cat,dog, or @file with one name a line."),
+]
+Preset = Annotated[str, typer.Option(help="Objective settings of paper-v1 or paper-v2.")]
+TrainingPreset = Annotated[
+    str, typer.Option(help="Training settings: default, paper-v1 or paper-v2.")
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="Any setting by name, such as beta=0.5, epochs=20 or hidden=[512]; repeatable.",
+    ),
+]
+Threads = Annotated[int, typer.Option(min=1, help="Threads of torch; 1 is fastest on busy machines.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a run in the output folder.")]
+Out = Annotated[Path, typer.Option(help="Folder to write; must be new or empty.")]
+ReferenceOption = Annotated[
+    str | None,
+    typer.Option(help="The model that must not get worse: a run folder, or scores in an .npy file."),
+]
+ReferenceKind = Annotated[
+    str, typer.Option(help="Whether those scores are logits or probs (probabilities).")
+]
+
+
+def set_threads(threads: int) -> None:
+    """Set torch's threads; the command line alone may do that."""
+    import torch
+
+    torch.set_num_threads(threads)
+
+
+def make_plan(
+    data: str,
+    methods: tuple[str, ...],
+    privileged: str,
+    seeds: tuple[int, ...],
+    preset: str,
+    training_preset: str,
+    assignments: list[str] | None,
+) -> Plan:
+    """Build and check a plan; each ``NAME=VALUE`` goes to the settings that have the name."""
+    from fairpo._checks import build_settings
+    from fairpo.experiments.plan import Plan
+    from fairpo.models.head import HeadSettings
+    from fairpo.training.settings import TrainingSettings, training_preset as bundle
+
+    training = bundle(training_preset)
+    head: dict[str, Any] = {}
+    objective: dict[str, Any] = {}
+    for name, value in _parse_assignments(assignments or []).items():
+        if name in TrainingSettings.model_fields:
+            training[name] = value
+        elif name in HeadSettings.model_fields:
+            head[name] = value
+        else:
+            objective[name] = value
+    plan = build_settings(
+        Plan,
+        {
+            "data": data,
+            "methods": methods,
+            "privileged": privileged,
+            "seeds": seeds,
+            "preset": preset,
+            "options": objective,
+            "training": build_settings(TrainingSettings, training),
+            "head": build_settings(HeadSettings, head),
+        },
+    )
+    plan.check()
+    return plan
+
+
+def _parse_assignments(assignments: list[str]) -> dict[str, Any]:
+    import yaml
+
+    values = {}
+    for text in assignments:
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip():
+            raise value_error("--set", must="be NAME=VALUE", got=repr(text))
+        values[name.strip()] = yaml.safe_load(value)
+    return values
+
+
+def load_reference(path: str, kind: str, data: MultiLabelData) -> Reference:
+    """Read a reference: a run folder, or scores in an ``.npy`` file."""
+    from fairpo.training.fit import Reference, policy_logits, scores_reference
+    from fairpo.training.run import load
+
+    if not Path(path).is_dir():
+        return scores_reference(_load_scores(path, kind), data, _kind(kind))
+    run = load(path)
+    if run.config.residual:
+        raise value_error(
+            "--reference", must="be a run with a network of its own", got=f"{path}, a residual"
+        )
+    if run.label_names != data.label_names or run.config.n_features != data.n_features:
+        raise value_error(
+            "--reference",
+            must="be a run on the same features and labels as DATA",
+            got=f"{run.config.n_features} features and {len(run.label_names)} labels",
+        )
+    return Reference(policy_logits(run.policy, data), run.policy)
+
+
+def read_scores(path: str, kind: str) -> NDArray[np.float32]:
+    """Read the scores of another model from an ``.npy`` file, as logits."""
+    from fairpo.training.fit import as_logits
+
+    scores = _load_scores(path, kind)
+    return as_logits(scores, (scores.shape[0], scores.shape[-1]), _kind(kind))
+
+
+def load_features(source: str) -> tuple[NDArray[np.float32], tuple[str, ...] | None]:
+    """Read what a prediction needs: features (rows, features) and ids."""
+    from fairpo.data import load_data
+    from fairpo.data.arrays import load_features as read
+
+    if Path(source).suffix == ".npz":
+        return read(source)
+    data = load_data(source)
+    return data.features, data.ids
+
+
+def _load_scores(path: str, kind: str) -> NDArray[Any]:
+    import numpy as np
+
+    _kind(kind)
+    try:
+        scores: NDArray[Any] = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        problem = f"is not a run folder or an .npy file of scores ({error})"
+        raise file_error(path, problem) from error
+    return scores
+
+
+def _kind(kind: str) -> Literal["logits", "probs"]:
+    if kind not in ("logits", "probs"):
+        raise value_error("--reference-kind", must="be logits or probs", got=repr(kind))
+    return kind  # type: ignore[return-value]

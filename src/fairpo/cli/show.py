@@ -1,0 +1,172 @@
+"""What people read in a terminal: progress on stderr, tables on stdout."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+METRIC_TITLES = {
+    "map": "mAP",
+    "sample_f1": "sample-F1",
+    "label_accuracy": "accuracy",
+    "exact_match": "exact match",
+}
+GROUP_TITLES = {"privileged": "P", "non_privileged": "N"}
+
+_CELL_WIDTH = 14
+_FIXED_WIDTH = 38
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON document, alone on stdout."""
+    print(json.dumps(value, indent=1, allow_nan=False))
+
+
+def say(text: str) -> None:
+    """Print a line for people on stderr."""
+    Console(stderr=True, highlight=False, soft_wrap=True).print(text, markup=False)
+
+
+@contextmanager
+def progress_bars() -> Iterator[Callable[[str, int], Callable[[dict[str, Any]], None]]]:
+    """Yield a factory of epoch callbacks that draw one line per training, on stderr."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[figures]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+
+        def start(name: str, epochs: int) -> Callable[[dict[str, Any]], None]:
+            for task in bars.tasks:  # one that stopped early is done
+                bars.update(task.id, total=max(task.completed, 1), completed=max(task.completed, 1))
+            current = bars.add_task(name, total=epochs, figures="")
+
+            def show(record: dict[str, Any]) -> None:
+                bars.update(current, completed=record["epoch"], figures=_figures(record))
+
+            return show
+
+        yield start
+
+
+def _figures(record: dict[str, Any]) -> str:
+    weights = " ".join(
+        f"{GROUP_TITLES.get(name, name)} {value:.2f}" for name, value in record["group_weights"].items()
+    )
+    validation = record["validation"]
+    scores = " ".join(
+        f"{GROUP_TITLES[key.partition('/')[2]]} {100 * value:.1f}"
+        for key, value in validation.items()
+        if "/" in key and value is not None
+    )
+    scores = scores or f"{100 * (validation['map'] or 0):.1f}"
+    return f"loss {record['loss']:.4f} | weights {weights} | validation mAP {scores}"
+
+
+def print_comparison(metrics: dict[str, Any]) -> None:
+    """Print the table of a comparison in points, as wide as the terminal allows."""
+    console = Console(highlight=False)
+    width = console.width if console.is_terminal else 160
+    groups = [group["name"] for group in metrics["groups"]]
+    per_table = max(1, (width - _FIXED_WIDTH) // (_CELL_WIDTH * len(groups)))
+    names = metrics["metrics"]
+    for start in range(0, len(names), per_table):
+        table = _comparison_table(metrics, names[start : start + per_table], groups)
+        Console(highlight=False, width=width).print(table)
+    interval = metrics["interval"]
+    _lines(
+        f"P = privileged ({_labels(metrics)}), N = the other labels. Points (x100), test rows; below: "
+        f"difference to the reference with a {interval['level']:.0%} interval "
+        f"({interval['kind']}), * where it excludes 0.",
+        "'last' is the last epoch; 'selected' the best on validation, the reference included: "
+        "'back' says in how many seeds the reference was returned.",
+        *_undefined(metrics),
+    )
+
+
+def _lines(*lines: str) -> None:
+    for line in lines:
+        Console(highlight=False, soft_wrap=True).print(line, markup=False)
+
+
+def _labels(metrics: dict[str, Any]) -> str:
+    names = metrics["groups"][0]["labels"]
+    shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+    return f"{metrics['privileged']['spec']}, {len(names)} labels: {shown}"
+
+
+def _undefined(metrics: dict[str, Any]) -> list[str]:
+    names = metrics["undefined"]["labels_without_positives"]
+    if not names:
+        return []
+    shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+    return [f"{len(names)} labels have no test positive and are in no mAP: {shown}."]
+
+
+def _comparison_table(metrics: dict[str, Any], names: list[str], groups: list[str]) -> Table:
+    table = Table(title=metrics["title"], title_justify="left", pad_edge=False)
+    table.add_column("method", no_wrap=True)
+    table.add_column("epoch", no_wrap=True)
+    table.add_column("back", justify="right", no_wrap=True)
+    for name in names:
+        for group in groups:
+            table.add_column(
+                f"{METRIC_TITLES.get(name, name)} {GROUP_TITLES.get(group, group)}", justify="right"
+            )
+    for number, row in enumerate(metrics["rows"]):
+        selected = row["epoch"] == "selected"
+        back = row["fell_back_share"]
+        cells = [_cell(row["cells"][f"{name}/{group}"]) for name in names for group in groups]
+        table.add_row(
+            row["method"] if selected else "",
+            row["epoch"],
+            "" if back is None or not selected else f"{back:.0%}",
+            *cells,
+            style=None if selected else "dim",
+            end_section=number % 2 == 1,
+        )
+    return table
+
+
+def _cell(cell: dict[str, Any]) -> str:
+    if cell["value"] is None:
+        return "-"
+    text = f"{100 * cell['value']:.1f}"
+    if cell["difference"] is None:
+        return text
+    mark = "*" if cell["excludes_zero"] else ""
+    change = f"{100 * cell['difference']:+.1f}{mark}"
+    return f"{text} {change}\n[{100 * cell['low']:+.1f}, {100 * cell['high']:+.1f}]"
+
+
+def print_frame(title: str, columns: dict[str, dict[str, Any]], groups: list[str]) -> None:
+    """Print metrics of one or more models side by side, in points."""
+    table = Table(title=title, title_justify="left", pad_edge=False)
+    table.add_column("points (x100)")
+    for name in columns:
+        table.add_column(name, justify="right")
+    for metric, heading in METRIC_TITLES.items():
+        for group in [*groups, None]:
+            key = f"{metric}/{group}" if group else metric
+            place = GROUP_TITLES.get(group, group) if group else "all labels"
+            values = [column.get(key) for column in columns.values()]
+            cells = ["-" if value is None else f"{100 * value:.1f}" for value in values]
+            table.add_row(f"{heading}, {place}", *cells, end_section=group is None)
+    Console(highlight=False).print(table)

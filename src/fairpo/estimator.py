@@ -1,0 +1,430 @@
+"""The scikit-learn door: ``FairPOClassifier`` and its scorers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
+from scipy.special import expit
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from fairpo._checks import (
+    build_settings,
+    check_finite,
+    check_same_length,
+    type_error,
+    value_error,
+)
+from fairpo.data.base import Missing, MultiLabelData, Targets, dense_targets
+from fairpo.data.labels import read_labels
+from fairpo.data.splits import stratified_split
+from fairpo.groups import parse_privileged
+from fairpo.metrics import LabelFrame
+from fairpo.models.head import HeadSettings, Policy
+from fairpo.training.fit import (
+    Method,
+    Reference,
+    as_logits,
+    choose_groups,
+    policy_logits,
+    train_method,
+    train_reference,
+)
+from fairpo.training.run import Run, exact_logits, load
+from fairpo.training.settings import TrainingSettings
+
+FEWEST_ROWS_TO_SPLIT = 10
+"""Below this no row is held out: the training rows themselves choose the epoch."""
+
+
+class FairPOClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """Multi-label classifier that improves privileged labels and holds the others.
+
+    ``fit`` trains a reference by binary cross-entropy (or takes yours), then a policy from it
+    with a method of the catalogue, and keeps the epoch with the best privileged mAP on held-out
+    rows whose non-privileged mAP is within a tolerance of the reference's. The reference is
+    returned if no epoch beats it.
+
+    Parameters
+    ----------
+    privileged : str, sequence or boolean vector, default "rarest:20%"
+        ``"rarest:20%"``, ``"worst:10"``, names ``"cat,dog"``, ``"@file.txt"``, or a list of names,
+        indices or booleans.
+    method : str or callable, default "fairpo-dpo"
+        See :func:`fairpo.method_names`; or a function from label groups to an objective.
+    preset : "paper-v1" or "paper-v2"
+        Bundle of objective settings.
+    reference : None, fitted estimator or path, default None
+        The model that must not get worse: trained here, another fitted classifier (a
+        ``FairPOClassifier`` or anything with ``decision_function`` or ``predict_proba``), or a run
+        folder. From a network the policy starts as its copy; from another classifier it is a
+        residual on its scores that starts at zero.
+    missing : -1, "nan" or None, default None
+        Mark of entries of ``y`` that are not known; they are masked in every loss and metric.
+    validation_fraction : float, default 0.2
+        Share of the rows held out, stratified by label, to choose the epoch. Below 10 rows nothing
+        is held out and the training rows choose.
+    epochs : int, default 10
+        Extra budget of the method after the reference.
+    learning_rate : float, default 5e-4
+    batch_size : int, default 256
+    hidden : tuple of int, default (256,)
+        Widths of the hidden layers; ``()`` is a linear head.
+    dropout : float, default 0.3
+    random_state : int, RandomState or None, default 0
+        ``None`` draws a seed.
+    objective_settings : mapping, optional
+        Over the preset's: ``beta``, ``slack``, ``floor``, ... (``FairPOSettings``).
+    training_settings : mapping, optional
+        Over the arguments above: ``patience``, ``schedule``, ... (``TrainingSettings``).
+    head_settings : mapping, optional
+        Over the arguments above: ``kind``, ``scaling`` (``HeadSettings``).
+
+    Attributes
+    ----------
+    classes_ : array
+        Column numbers, or the names where ``y`` lists them; for 1-d ``y`` the two classes.
+    label_names_ : tuple of str
+        Column names of a DataFrame, listed names, or ``label_0``, ...
+    groups_ : LabelPartition
+    n_features_in_ : int
+    history_ : list of dict
+        One record an epoch of the method: losses, group weights, validation figures.
+    reference_history_ : list of dict
+    selected_epoch_ : int
+        0 means the reference.
+    fell_back_ : bool
+        Whether no epoch beat the reference.
+    validation_rows_ : int array
+        The rows that chose the epoch.
+    notes_ : list of str
+        What the user should know about this fit.
+
+    Notes
+    -----
+    ``score`` is exact match, as scikit-learn's multi-label accuracy. Rows are held out and
+    batches are drawn, so weighting a row by 2 is not the same as repeating it: the two
+    ``check_sample_weight_equivalence`` checks of scikit-learn do not hold.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fairpo import FairPOClassifier
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(200, 5))                  # (rows, features)
+    >>> y = (X[:, :3] + rng.normal(size=(200, 3)) > [0, 0.5, 2]).astype(int)  # (rows, labels)
+    >>> model = FairPOClassifier(privileged="rarest:20%").fit(X, y)
+    >>> model.groups_.privileged.tolist()
+    [2]
+    >>> model.predict(X).shape
+    (200, 3)
+    """
+
+    def __init__(
+        self,
+        privileged: str | Sequence[Any] = "rarest:20%",
+        *,
+        method: Method = "fairpo-dpo",
+        preset: str = "paper-v1",
+        reference: Any = None,
+        missing: Missing = None,
+        validation_fraction: float = 0.2,
+        epochs: int = 10,
+        learning_rate: float = 5e-4,
+        batch_size: int = 256,
+        hidden: tuple[int, ...] = (256,),
+        dropout: float = 0.3,
+        random_state: int | np.random.RandomState | None = 0,
+        objective_settings: Mapping[str, Any] | None = None,
+        training_settings: Mapping[str, Any] | None = None,
+        head_settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.privileged = privileged
+        self.method = method
+        self.preset = preset
+        self.reference = reference
+        self.missing = missing
+        self.validation_fraction = validation_fraction
+        self.epochs = epochs
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size
+        self.hidden = hidden
+        self.dropout = dropout
+        self.random_state = random_state
+        self.objective_settings = objective_settings
+        self.training_settings = training_settings
+        self.head_settings = head_settings
+
+    def fit(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> Self:
+        """Train the reference, unless given, and the policy.
+
+        Parameters
+        ----------
+        X : array, sparse matrix or DataFrame, shape (rows, features)
+        y : indicator matrix (rows, labels), dense, sparse or DataFrame; lists of names; or 1-d
+        sample_weight : array, shape (rows,), optional
+
+        Raises
+        ------
+        FairPOValueError
+            Bad input or options, told before any work.
+        """
+        features = self._features(X, reset=True)
+        targets, self._form = read_labels(y, self.missing)
+        check_same_length({"X": features.shape[0], "y": targets.shape[0]})
+        weight = None
+        if sample_weight is not None:
+            weight = _check_sample_weight(sample_weight, features, dtype=np.float64)
+        rule = parse_privileged(self.privileged)
+        training, head = self._training_settings(), self._head_settings()
+        data, notes = self._hold_out(features, targets, training.seed)
+        reference = self._reference(data, head, training, weight)
+        self.groups_ = choose_groups(rule, data, reference)
+        fitted = train_method(
+            data,
+            reference,
+            self.groups_,
+            self.method,
+            training,
+            preset=self.preset,
+            options=self.objective_settings,
+            head=head,
+            sample_weight=weight,
+        )
+        self._keep_policy(fitted.policy, reference)
+        self.classes_ = self._form.classes
+        self.label_names_ = self._form.names
+        self.history_ = fitted.training.epochs
+        self.reference_history_ = reference.training.epochs if reference.training else []
+        self.selected_epoch_ = fitted.training.selector.best_epoch
+        self.fell_back_ = fitted.fell_back
+        self.validation_rows_ = data.rows("validation")
+        self.notes_ = [*notes, *reference.notes, *fitted.notes]
+        return self
+
+    def decision_function(self, X: Any) -> NDArray[np.float64]:
+        """Logits, shape (rows, labels), or (rows,) if ``y`` was 1-d."""
+        check_is_fitted(self)
+        features = self._features(X, reset=False)
+        scores = None
+        if self._residual:
+            scores = reference_scores(self.reference, features, len(self._form.names))
+        logits = exact_logits(self._policy(), features, scores)
+        return logits[:, 0] if self._form.form == "binary" else logits
+
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+        """Probabilities of the labels, shape (rows, labels); for 1-d ``y`` of the two classes."""
+        probabilities: NDArray[np.float64] = expit(self.decision_function(X))
+        if self._form.form == "binary":
+            return np.column_stack([1 - probabilities, probabilities])
+        return probabilities
+
+    def predict(self, X: Any) -> Any:
+        """Labels whose logit is over 0, in the form ``y`` had."""
+        positive = self.decision_function(X) > 0
+        return self._form.decode(positive.reshape(len(positive), -1))
+
+    def score(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> float:
+        """Share of rows whose labels are all predicted exactly, over observed entries.
+
+        The same as scikit-learn's accuracy where nothing is missing.
+        """
+        positive = self.decision_function(X) > 0
+        targets = dense_targets(self._form.encode(y, self.missing))
+        check_same_length({"X": len(positive), "y": len(targets)})
+        right = (targets == positive.reshape(targets.shape)) | (targets < 0)
+        return float(np.average(right.all(1), weights=sample_weight))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        tags.classifier_tags.multi_class = False
+        tags.target_tags.multi_output = True
+        tags.target_tags.single_output = True
+        tags.input_tags.sparse = True
+        return tags
+
+    def _features(self, X: Any, *, reset: bool) -> NDArray[np.float64]:
+        checked = validate_data(
+            self,
+            X,
+            reset=reset,
+            accept_sparse="csr",
+            dtype=[np.float64, np.float32],
+            ensure_all_finite=False,
+        )
+        features: NDArray[np.float64] = checked.toarray() if sparse.issparse(checked) else checked
+        check_finite(features, "X")
+        return features
+
+    def _training_settings(self) -> TrainingSettings:
+        seed = self.random_state
+        if not isinstance(seed, int | np.integer):
+            seed = check_random_state(seed).randint(2**31)
+        values = {
+            "epochs": self.epochs,
+            "learning_rate": self.learning_rate,
+            "batch_size": self.batch_size,
+            "seed": int(seed),
+            **(self.training_settings or {}),
+        }
+        return build_settings(TrainingSettings, values)
+
+    def _head_settings(self) -> HeadSettings:
+        values = {
+            "hidden": self.hidden,
+            "dropout": self.dropout,
+            "kind": "mlp" if self.hidden else "linear",
+            **(self.head_settings or {}),
+        }
+        return build_settings(HeadSettings, values)
+
+    def _hold_out(
+        self, features: NDArray[np.float64], targets: Targets, seed: int
+    ) -> tuple[MultiLabelData, list[str]]:
+        rows = np.arange(features.shape[0])
+        if len(rows) < FEWEST_ROWS_TO_SPLIT:
+            # MultiLabelData keeps splits apart, so the few rows are entered twice.
+            twice = np.concatenate([rows, rows])
+            split = {"train": rows, "validation": rows + len(rows)}
+            features, targets = features[twice], targets[twice]
+            notes = [f"{len(rows)} rows are too few to hold any out: they also chose the epoch."]
+        else:
+            train, held_out = stratified_split(
+                targets, rows, self.validation_fraction, seed=seed
+            )
+            split, notes = {"train": train, "validation": held_out}, []
+        return MultiLabelData(features, targets, self._form.names, split), notes
+
+    def _reference(
+        self,
+        data: MultiLabelData,
+        head: HeadSettings,
+        training: TrainingSettings,
+        weight: NDArray[np.float64] | None,
+    ) -> Reference:
+        if self.reference is None:
+            return train_reference(data, head, training, sample_weight=weight)
+        network = _reference_network(self.reference)
+        if network is None:
+            scores = reference_scores(self.reference, data.features, data.n_labels)
+            return Reference(scores)
+        _check_fits(network, data)
+        return Reference(policy_logits(network, data), network)
+
+    def _keep_policy(self, policy: Policy, reference: Reference) -> None:
+        """Keep weights as NumPy arrays: they pickle, copy and compare like any attribute."""
+        self._residual = policy.residual
+        self._shape = policy.settings
+        self.weights_ = {name: value.numpy().copy() for name, value in policy.state_dict().items()}
+
+    def _policy(self) -> Policy:
+        policy = Policy(
+            self.n_features_in_, len(self._form.names), self._shape, residual=self._residual
+        )
+        policy.load_state_dict({k: torch.from_numpy(v) for k, v in self.weights_.items()})
+        return policy
+
+
+def _reference_network(reference: Any) -> Policy | None:
+    """The network of a reference that has one; None for any other fitted classifier."""
+    if isinstance(reference, str | Path):
+        reference = load(reference)
+    if isinstance(reference, Run):
+        return None if reference.config.residual else reference.policy
+    if isinstance(reference, FairPOClassifier):
+        check_is_fitted(reference)
+        return None if reference._residual else reference._policy()
+    return None
+
+
+def reference_scores(
+    reference: Any, features: NDArray[Any], n_labels: int
+) -> NDArray[np.float32]:
+    """Logits (rows, labels) of any fitted classifier.
+
+    Parameters
+    ----------
+    reference : fitted estimator
+        With ``decision_function`` or ``predict_proba``; the latter may return one array a label,
+        as scikit-learn's forests do.
+    features : array, shape (rows, features)
+    n_labels : int
+
+    Raises
+    ------
+    FairPOTypeError
+        It has neither method.
+    FairPOValueError
+        Its scores have another shape.
+    """
+    shape = (features.shape[0], n_labels)
+    if hasattr(reference, "decision_function"):
+        scores = np.asarray(reference.decision_function(features))
+        return as_logits(scores.reshape(len(scores), -1), shape, "logits")
+    if not hasattr(reference, "predict_proba"):
+        raise type_error(
+            "reference",
+            must="be None, a run folder, or a fitted classifier with decision_function or "
+            "predict_proba",
+            got=type(reference).__name__,
+        )
+    probabilities = reference.predict_proba(features)
+    if isinstance(probabilities, list):
+        probabilities = np.column_stack([part[:, 1] for part in probabilities])
+    elif n_labels == 1 and probabilities.shape[1] == 2:
+        probabilities = probabilities[:, 1:]
+    return as_logits(np.asarray(probabilities), shape, "probs")
+
+
+def _check_fits(policy: Policy, data: MultiLabelData) -> None:
+    got = (policy.n_features, policy.n_labels)
+    if got != (data.n_features, data.n_labels):
+        raise value_error(
+            "reference",
+            must=f"have been fitted on {data.n_features} features and {data.n_labels} labels",
+            got=f"{got[0]} and {got[1]}",
+        )
+
+
+def scorer(metric: str, group: str) -> Callable[[FairPOClassifier, Any, Any], float]:
+    """Return a scikit-learn scorer of one metric over one label group.
+
+    Parameters
+    ----------
+    metric : str
+        ``map``, ``sample_f1``, ``label_accuracy`` or ``exact_match``.
+    group : str
+        ``privileged`` or ``non_privileged``: the groups the estimator was fitted with.
+
+    Returns
+    -------
+    callable ``(estimator, X, y) -> float``; NaN where the metric is undefined
+    """
+
+    def score(estimator: FairPOClassifier, X: Any, y: Any) -> float:
+        fitted = estimator[-1] if hasattr(estimator, "steps") else estimator
+        logits = estimator.decision_function(X).reshape(_n_rows(X), -1)
+        targets = dense_targets(fitted._form.encode(y, fitted.missing))
+        frame = LabelFrame.from_scores(logits, targets, fitted.groups_.as_mapping())
+        return frame.by_group[metric][group]
+
+    score.__name__ = f"fairpo_{metric}_{group}"
+    return score
+
+
+def _n_rows(X: Any) -> int:
+    return int(X.shape[0]) if hasattr(X, "shape") else len(X)
+
+
+fairpo_map_privileged = scorer("map", "privileged")
+fairpo_map_non_privileged = scorer("map", "non_privileged")
+fairpo_sample_f1_privileged = scorer("sample_f1", "privileged")
+fairpo_sample_f1_non_privileged = scorer("sample_f1", "non_privileged")

@@ -1,0 +1,81 @@
+"""Metrics of a run and of its reference on the rows of a data set."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairpo._checks import FairPOWarning, value_error
+from fairpo.data import load_data
+from fairpo.data.base import MultiLabelData, fingerprint
+from fairpo.metrics import LabelFrame
+from fairpo.training.run import Run, exact_logits
+
+
+def evaluate_run(
+    run: Run, source: str | None = None, reference_logits: NDArray[np.float32] | None = None
+) -> dict[str, Any]:
+    """Score a run and its reference.
+
+    Parameters
+    ----------
+    run : Run
+    source : str, optional
+        Other data than the run's own; its test split, or all rows where it has none.
+    reference_logits : array, shape (n, L), optional
+        Scores of the reference for every row of ``source``, where the run is a residual.
+
+    Returns
+    -------
+    dict with "data", "n_rows", "groups", and the flat metrics of "model" and "reference"
+
+    Raises
+    ------
+    FairPOValueError
+        The data's features or labels are not the run's.
+    """
+    data = load_data(source or run.config.data)
+    _check_same_space(run, data)
+    if source is None:
+        _check_same_data(run, data)
+        reference_logits = run.reference_logits
+    rows = data.rows("test")
+    features, targets = np.asarray(data.features[rows]), data.targets_of(rows)
+    scores = None if reference_logits is None else reference_logits[rows]
+    logits = run.predict_logits(features, scores)
+    known = scores if run.reference is None else exact_logits(run.reference, features)
+    mapping = run.groups.as_mapping()
+
+    def metrics(values: NDArray[Any]) -> dict[str, Any]:
+        return LabelFrame.from_scores(values, targets, mapping, run.label_names).to_dict()
+
+    return {
+        "data": data.name,
+        "n_rows": len(rows),
+        "groups": list(run.groups.names),
+        "model": metrics(logits),
+        "reference": None if known is None else metrics(known),
+    }
+
+
+def _check_same_space(run: Run, data: MultiLabelData) -> None:
+    if data.label_names != run.label_names or data.n_features != run.config.n_features:
+        raise value_error(
+            "DATA",
+            must=f"have the run's {run.config.n_features} features and {len(run.label_names)} labels, "
+            "in its order",
+            got=f"{data.n_features} features and {data.n_labels} labels",
+        )
+
+
+def _check_same_data(run: Run, data: MultiLabelData) -> None:
+    import warnings
+
+    if fingerprint(data) != run.config.data_fingerprint:
+        warnings.warn(
+            f"{run.config.data} is not the data this run was trained on: it has changed since.",
+            FairPOWarning,
+            stacklevel=3,
+        )

@@ -1,0 +1,82 @@
+"""Predictions as files: CSV, JSON lines, Parquet."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairpo._checks import file_error, value_error
+from fairpo._optional import require
+from fairpo.models.checkpoint import write_atomic
+
+
+def check_predictions_path(path: Path, *, overwrite: bool) -> None:
+    """Refuse, before any work, a kind of file that cannot be written or a file that exists."""
+    if path.suffix not in _WRITERS:
+        raise value_error(
+            "--out", must=f"end in {', '.join(_WRITERS)}", got=repr(path.name)
+        )
+    if path.suffix == ".parquet":
+        require("pyarrow", extra="table", purpose="writing Parquet")
+    if path.exists() and not overwrite:
+        raise file_error(path, "already exists", "Choose another file, or say --overwrite.")
+
+
+def write_predictions(
+    path: Path, probabilities: NDArray[np.float64], label_names: Sequence[str], ids: Sequence[str] | None
+) -> None:
+    """Write probabilities (rows, labels) with the rows' ids, in the form the suffix names.
+
+    CSV and Parquet have an ``id`` column and one column a label. JSON lines have ``id``,
+    ``labels`` (those over 0.5) and ``probs``.
+    """
+    names = [str(number) for number in range(len(probabilities))] if ids is None else list(ids)
+    _WRITERS[path.suffix](path, probabilities, label_names, names)
+
+
+def _write_csv(
+    path: Path, probabilities: NDArray[np.float64], label_names: Sequence[str], ids: Sequence[str]
+) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["id", *label_names])
+    for name, row in zip(ids, probabilities.tolist(), strict=True):
+        writer.writerow([name, *row])
+    write_atomic(path, text.getvalue().encode())
+
+
+def _write_jsonl(
+    path: Path, probabilities: NDArray[np.float64], label_names: Sequence[str], ids: Sequence[str]
+) -> None:
+    lines = []
+    for name, row in zip(ids, probabilities.tolist(), strict=True):
+        probs = dict(zip(label_names, row, strict=True))
+        labels = [label for label, value in probs.items() if value > 0.5]
+        lines.append(json.dumps({"id": name, "labels": labels, "probs": probs}) + "\n")
+    write_atomic(path, "".join(lines).encode())
+
+
+def _write_parquet(
+    path: Path, probabilities: NDArray[np.float64], label_names: Sequence[str], ids: Sequence[str]
+) -> None:
+    arrow = require("pyarrow", extra="table", purpose="writing Parquet")
+    parquet = require("pyarrow.parquet", extra="table", purpose="writing Parquet")
+    columns: dict[str, Any] = {"id": list(ids)}
+    columns |= {name: probabilities[:, index] for index, name in enumerate(label_names)}
+    sink = io.BytesIO()
+    parquet.write_table(arrow.table(columns), sink)
+    write_atomic(path, sink.getvalue())
+
+
+_WRITERS: dict[str, Callable[..., None]] = {
+    ".csv": _write_csv,
+    ".jsonl": _write_jsonl,
+    ".parquet": _write_parquet,
+}

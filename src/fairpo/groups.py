@@ -1,0 +1,392 @@
+"""Named sets of labels: which ones a training improves and which ones it protects.
+
+A *group* is a named set of labels with a role. ``improve`` groups get the preference objective,
+``protect`` groups the constraint against the reference. Groups may overlap. The paper's case,
+privileged labels against all others, is :class:`LabelPartition`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fairpo._checks import check_unique, file_error, unknown_name, value_error
+
+Role = Literal["improve", "protect"]
+
+PRIVILEGED = "privileged"
+NON_PRIVILEGED = "non_privileged"
+
+
+@dataclass(frozen=True)
+class LabelGroup:
+    """A named set of labels with a role.
+
+    Parameters
+    ----------
+    name : str
+    indices : tuple of int
+        Label indices, sorted and unique. Empty is allowed: such a group takes no part.
+    role : "improve" or "protect"
+    """
+
+    name: str
+    indices: tuple[int, ...]
+    role: Role
+
+    def __post_init__(self) -> None:
+        """Sort the indices; refuse duplicates and unknown roles."""
+        if self.role not in ("improve", "protect"):
+            raise value_error(
+                f"the role of group {self.name!r}",
+                must="be 'improve' or 'protect'",
+                got=repr(self.role),
+            )
+        indices = tuple(sorted(int(index) for index in self.indices))
+        check_unique([str(index) for index in indices], f"the label indices of group {self.name!r}")
+        object.__setattr__(self, "indices", indices)
+
+
+class LabelGroups:
+    """Label groups over one label space.
+
+    Parameters
+    ----------
+    groups : sequence of LabelGroup
+        In the order of every per-group vector. They may overlap and need not cover all labels.
+    n_labels : int
+        Size of the label space, at least 1.
+
+    Raises
+    ------
+    FairPOValueError
+        No group, a name twice, or an index outside ``0 .. n_labels - 1``.
+    """
+
+    def __init__(self, groups: Sequence[LabelGroup], n_labels: int) -> None:
+        if n_labels < 1:
+            raise value_error("n_labels", must="be at least 1", got=n_labels)
+        if not groups:
+            raise value_error("groups", must="hold at least one group", got="none")
+        check_unique([group.name for group in groups], "group names")
+        for group in groups:
+            outside = [index for index in group.indices if not 0 <= index < n_labels]
+            if outside:
+                raise value_error(
+                    f"the label indices of group {group.name!r}",
+                    must=f"be from 0 to {n_labels - 1}",
+                    got=", ".join(map(str, outside[:5])),
+                )
+        self.groups = tuple(groups)
+        self.n_labels = n_labels
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Group names, in order."""
+        return tuple(group.name for group in self.groups)
+
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        """Group roles, in order."""
+        return tuple(group.role for group in self.groups)
+
+    @property
+    def membership(self) -> NDArray[np.bool_]:
+        """Which label is in which group, shape (groups, labels)."""
+        mask = np.zeros((len(self.groups), self.n_labels), dtype=bool)
+        for row, group in enumerate(self.groups):
+            mask[row, list(group.indices)] = True
+        return mask
+
+    @property
+    def privileged(self) -> NDArray[np.int64]:
+        """Indices of the labels that some group improves (the paper's P)."""
+        return self._with_role("improve")
+
+    @property
+    def non_privileged(self) -> NDArray[np.int64]:
+        """Indices of the labels that no group improves (the paper's P-bar)."""
+        return np.setdiff1d(np.arange(self.n_labels), self.privileged)
+
+    def as_mapping(self) -> dict[str, NDArray[np.int64]]:
+        """Label indices by group name, the form metrics take."""
+        return {group.name: np.array(group.indices, dtype=np.int64) for group in self.groups}
+
+    def _with_role(self, role: Role) -> NDArray[np.int64]:
+        chosen = {index for group in self.groups if group.role == role for index in group.indices}
+        return np.array(sorted(chosen), dtype=np.int64)
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, LabelGroups)
+            and self.groups == other.groups
+            and self.n_labels == other.n_labels
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.groups, self.n_labels))
+
+    def __repr__(self) -> str:
+        parts = ", ".join(f"{g.name} ({g.role}): {len(g.indices)}" for g in self.groups)
+        return f"{type(self).__name__}({parts}; {self.n_labels} labels)"
+
+
+class LabelPartition(LabelGroups):
+    """Privileged labels against all others: the two groups of the paper, privileged first.
+
+    Use one of the constructors; all of them take the privileged labels and give the rest to the
+    non-privileged group. No privileged label, or all of them, is allowed here: the empty group
+    then takes no part in the training.
+
+    Examples
+    --------
+    >>> groups = LabelPartition.from_names(["cat"], ["cat", "dog", "emu"])
+    >>> groups.privileged.tolist(), groups.non_privileged.tolist()
+    ([0], [1, 2])
+    """
+
+    @classmethod
+    def from_indices(cls, indices: Iterable[int], n_labels: int) -> Self:
+        """Build from the indices of the privileged labels."""
+        privileged = LabelGroup(PRIVILEGED, tuple(indices), "improve")
+        rest = sorted(set(range(n_labels)) - set(privileged.indices))
+        return cls((privileged, LabelGroup(NON_PRIVILEGED, tuple(rest), "protect")), n_labels)
+
+    @classmethod
+    def from_names(cls, names: Iterable[str], label_names: Sequence[str]) -> Self:
+        """Build from the names of the privileged labels; an unknown name is refused."""
+        return cls.from_indices(label_indices(names, label_names), len(label_names))
+
+    @classmethod
+    def from_mask(cls, mask: ArrayLike) -> Self:
+        """Build from a boolean vector of shape (labels,), true for privileged."""
+        flags = np.asarray(mask)
+        if flags.ndim != 1 or flags.dtype != bool:
+            raise value_error(
+                "mask",
+                must="be a boolean vector, one entry a label",
+                got=f"dtype {flags.dtype}, shape {flags.shape}",
+            )
+        return cls.from_indices(np.flatnonzero(flags).tolist(), flags.size)
+
+    @classmethod
+    def rarest(cls, targets: Any, fraction: float) -> Self:
+        """Privilege the rarest labels: ``max(1, ceil(fraction * labels))`` of them.
+
+        Parameters
+        ----------
+        targets : array or CSR, shape (rows, labels)
+            1 positive, anything else is not counted.
+        fraction : float
+            In (0, 1]. Ties are broken by label order.
+        """
+        if not 0 < fraction <= 1:
+            raise value_error("fraction", must="be in (0, 1]", got=fraction)
+        counts = np.asarray((targets == 1).sum(axis=0)).ravel()
+        # The small term keeps 0.2 * 35 = 7.000000000000001 from rounding up to 8.
+        size = max(1, math.ceil(fraction * counts.size - 1e-9))
+        return cls.from_indices(np.argsort(counts, kind="stable")[:size].tolist(), counts.size)
+
+    @classmethod
+    def worst(cls, reference_ap: ArrayLike, k: int) -> Self:
+        """Privilege the ``k`` labels on which the reference has the lowest average precision.
+
+        Parameters
+        ----------
+        reference_ap : array, shape (labels,)
+            Fractions; NaN where a label has no positive. Such labels are never chosen.
+        k : int
+            From 1 to the number of labels with a defined average precision.
+        """
+        ap = np.asarray(reference_ap, dtype=float)
+        defined = int(np.isfinite(ap).sum())
+        if not 1 <= k <= defined:
+            raise value_error(
+                "k",
+                must=f"be from 1 to {defined}, the number of labels with a defined reference AP",
+                got=k,
+            )
+        return cls.from_indices(np.argsort(ap, kind="stable")[:k].tolist(), ap.size)
+
+
+def label_indices(names: Iterable[str], label_names: Sequence[str]) -> list[int]:
+    """Indices of names in ``label_names``; an unknown name is refused with the nearest ones."""
+    position = {name: index for index, name in enumerate(label_names)}
+    chosen = list(names)
+    for name in chosen:
+        if name not in position:
+            raise unknown_name("label", name, label_names, of="label names")
+    return [position[name] for name in chosen]
+
+
+class PrivilegedRule(Protocol):
+    """How the privileged labels are found once targets and reference are known."""
+
+    needs_reference_ap: bool
+
+    def resolve(
+        self,
+        targets: Any,
+        label_names: Sequence[str],
+        reference_ap: NDArray[np.float64] | None = None,
+    ) -> LabelPartition:
+        """Return the partition for these labels."""
+
+
+@dataclass(frozen=True)
+class RarestRule:
+    """``rarest:20%``: the rarest fraction of the labels in the training targets."""
+
+    fraction: float
+    needs_reference_ap: bool = False
+
+    def resolve(
+        self,
+        targets: Any,
+        label_names: Sequence[str],
+        reference_ap: NDArray[np.float64] | None = None,
+    ) -> LabelPartition:
+        """Count the positives and take the rarest."""
+        return LabelPartition.rarest(targets, self.fraction)
+
+
+@dataclass(frozen=True)
+class WorstRule:
+    """``worst:10``: the labels with the lowest reference AP on validation."""
+
+    k: int
+    needs_reference_ap: bool = True
+
+    def resolve(
+        self,
+        targets: Any,
+        label_names: Sequence[str],
+        reference_ap: NDArray[np.float64] | None = None,
+    ) -> LabelPartition:
+        """Rank the labels by the reference's average precision."""
+        if reference_ap is None:
+            raise value_error(
+                f"the rule worst:{self.k}",
+                must="get the reference's average precision per label",
+                got="none",
+            )
+        return LabelPartition.worst(reference_ap, self.k)
+
+
+@dataclass(frozen=True)
+class NamesRule:
+    """``cat,dog`` or the lines of a file: labels by name."""
+
+    names: tuple[str, ...]
+    needs_reference_ap: bool = False
+
+    def resolve(
+        self,
+        targets: Any,
+        label_names: Sequence[str],
+        reference_ap: NDArray[np.float64] | None = None,
+    ) -> LabelPartition:
+        """Look the names up."""
+        return LabelPartition.from_names(self.names, label_names)
+
+
+@dataclass(frozen=True)
+class IndicesRule:
+    """Labels by position, from Python only."""
+
+    indices: tuple[int, ...]
+    needs_reference_ap: bool = False
+
+    def resolve(
+        self,
+        targets: Any,
+        label_names: Sequence[str],
+        reference_ap: NDArray[np.float64] | None = None,
+    ) -> LabelPartition:
+        """Check the positions against the label space."""
+        return LabelPartition.from_indices(self.indices, len(label_names))
+
+
+_HOW = "Write rarest:20%, worst:10, names such as cat,dog, or @file.txt with one name a line."
+
+
+def parse_privileged(spec: str | Sequence[str] | Sequence[int] | ArrayLike) -> PrivilegedRule:
+    """Read how the privileged labels are to be chosen.
+
+    Parameters
+    ----------
+    spec : str, sequence of str, sequence of int or boolean vector
+        Text: ``rarest:20%`` (or ``rarest:0.2``), ``worst:10``, names separated by commas, or
+        ``@file.txt`` with one name a line. A sequence holds names, indices or booleans.
+
+    Raises
+    ------
+    FairPOValueError
+        The text cannot be read or selects nothing.
+    FairPOFileError
+        The file cannot be read.
+    """
+    if not isinstance(spec, str):
+        return _parse_sequence(spec)
+    text = spec.strip()
+    rule, _, argument = text.partition(":")
+    if rule == "rarest" and argument:
+        return RarestRule(_parse_fraction(argument, spec))
+    if rule == "worst" and argument:
+        if not argument.strip().isdecimal() or int(argument) < 1:
+            raise value_error("the privileged labels", must="be worst:K with K of 1 or more", got=repr(spec), do=_HOW)
+        return WorstRule(int(argument))
+    names = _read_names(Path(text[1:])) if text.startswith("@") else text.split(",")
+    return _names_rule(names, spec)
+
+
+def _parse_fraction(argument: str, spec: str) -> float:
+    number = argument.strip()
+    try:
+        fraction = float(number[:-1]) / 100 if number.endswith("%") else float(number)
+    except ValueError:
+        fraction = math.nan
+    if not 0 < fraction <= 1:
+        raise value_error(
+            "the privileged labels",
+            must="be rarest:F with F over 0% and up to 100%",
+            got=repr(spec),
+            do=_HOW,
+        )
+    return fraction
+
+
+def _read_names(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise file_error(path, f"the file of privileged labels cannot be read ({error})") from error
+
+
+def _names_rule(names: Iterable[str], spec: object) -> NamesRule:
+    chosen = tuple(dict.fromkeys(name.strip() for name in names if name.strip()))
+    if not chosen:
+        raise value_error("the privileged labels", must="select at least one label", got=repr(spec), do=_HOW)
+    return NamesRule(chosen)
+
+
+def _parse_sequence(spec: Any) -> PrivilegedRule:
+    values = np.asarray(spec)
+    if values.ndim == 1 and values.dtype == bool:
+        return IndicesRule(tuple(np.flatnonzero(values).tolist()))
+    if values.ndim == 1 and values.dtype.kind in "iu":
+        return IndicesRule(tuple(dict.fromkeys(values.tolist())))
+    if values.ndim == 1 and values.dtype.kind in "UO" and all(isinstance(v, str) for v in spec):
+        return _names_rule(list(spec), spec)
+    raise value_error(
+        "the privileged labels",
+        must="be text, a list of names, a list of indices or a boolean vector",
+        got=repr(spec),
+        do=_HOW,
+    )

@@ -1,0 +1,94 @@
+"""Weights and text files on disk: safetensors and JSON, written atomically, checked when read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from fairpo._checks import file_error
+
+CHECKSUMS = "checksums.json"
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write a file so that a reader sees the old content or the new one, never a part."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise file_error(path, f"cannot be written ({error.strerror})") from error
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON atomically."""
+    write_atomic(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON; a missing or broken file is refused by name."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise file_error(path, f"cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise file_error(path, f"is not valid JSON ({error})") from error
+
+
+def write_weights(path: Path, state: Mapping[str, Tensor]) -> None:
+    """Write tensors as safetensors, atomically."""
+    write_atomic(path, save_tensors({name: value.contiguous() for name, value in state.items()}))
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read safetensors; a missing, truncated or altered file is refused by name."""
+    try:
+        return load_tensors(path.read_bytes())
+    except OSError as error:
+        raise file_error(path, f"cannot be read ({error.strerror})") from error
+    except SafetensorError as error:
+        raise file_error(path, f"is not a whole safetensors file ({error})") from error
+
+
+def load_weights(module: torch.nn.Module, path: Path) -> None:
+    """Load a file of weights into a module of the same shape."""
+    try:
+        module.load_state_dict(read_weights(path))
+    except RuntimeError as error:
+        raise file_error(path, f"does not fit the model its run describes ({error})") from error
+
+
+def write_checksums(folder: Path) -> None:
+    """Seal a folder: the SHA-256 of each of its files, in one file, written last."""
+    files = sorted(path for path in folder.iterdir() if path.is_file() and path.name != CHECKSUMS)
+    write_json(folder / CHECKSUMS, {path.name: _sha256(path) for path in files})
+
+
+def verify_checksums(folder: Path) -> None:
+    """Refuse a folder whose files are missing, truncated or altered, naming the first one."""
+    for name, expected in read_json(folder / CHECKSUMS).items():
+        path = folder / Path(name).name
+        if not path.is_file():
+            raise file_error(path, "is missing from the run", "Train it again.")
+        if _sha256(path) != expected:
+            raise file_error(
+                path, "is truncated or was altered since the run was written", "Train it again."
+            )
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,121 @@
+"""Heads: from features to logits, one per label."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+
+class HeadSettings(BaseModel):
+    """Shape of a head."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["mlp", "linear", "per-label"] = Field(
+        "mlp",
+        description="mlp shares its hidden layers among the labels; linear has none; per-label "
+        "gives each label a small network of its own, as the paper does.",
+    )
+    hidden: tuple[int, ...] = Field(
+        (256,), description="Widths of the hidden layers; per-label takes one, 16 is usual there."
+    )
+    dropout: float = Field(0.3, ge=0, lt=1, description="Share of hidden units dropped in training.")
+    scaling: Literal["standard", "none"] = Field(
+        "standard",
+        description="Whether features are centred and scaled by the training rows' mean and "
+        "deviation inside the head.",
+    )
+
+
+class Scaling(nn.Module):
+    """Centre and scale features by constants taken from the training rows."""
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, n_features: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(n_features))
+        self.register_buffer("scale", torch.ones(n_features))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Scale (batch, features)."""
+        return (features - self.mean) / self.scale
+
+
+class PerLabelMLP(nn.Module):
+    """A network of one hidden layer for each label, run as two batched products.
+
+    Parameters
+    ----------
+    n_features, n_labels, hidden : int
+    dropout : float
+    """
+
+    def __init__(self, n_features: int, n_labels: int, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.first = nn.Linear(n_features, n_labels * hidden)
+        self.dropout = nn.Dropout(dropout)
+        bound = 1 / math.sqrt(hidden)
+        self.second = nn.Parameter(torch.empty(n_labels, hidden).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.zeros(n_labels))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map (batch, features) to logits (batch, labels)."""
+        hidden = self.dropout(torch.relu(self.first(features)))
+        return (hidden.unflatten(1, self.second.shape) * self.second).sum(2) + self.bias
+
+
+class Policy(nn.Module):
+    """What is trained: a head, alone or as a residual on the scores of another model.
+
+    Parameters
+    ----------
+    n_features, n_labels : int
+    settings : HeadSettings
+    residual : bool
+        Whether the head's output is added to reference logits; it then starts at zero, so that
+        the untrained policy is the reference exactly.
+    """
+
+    def __init__(
+        self, n_features: int, n_labels: int, settings: HeadSettings, *, residual: bool = False
+    ) -> None:
+        super().__init__()
+        self.scaling = Scaling(n_features) if settings.scaling == "standard" else nn.Identity()
+        self.body = _body(n_features, n_labels, settings)
+        self.n_features, self.n_labels = n_features, n_labels
+        self.settings = settings
+        self.residual = residual
+        if residual:
+            self._start_at_zero()
+
+    def forward(self, features: Tensor, reference_logits: Tensor | None = None) -> Tensor:
+        """Map (batch, features) to logits (batch, labels); a residual needs the reference's."""
+        logits: Tensor = self.body(self.scaling(features))
+        if not self.residual:
+            return logits
+        assert reference_logits is not None  # noqa: S101  the door has checked
+        return logits + reference_logits
+
+    def _start_at_zero(self) -> None:
+        last = self.body if isinstance(self.body, PerLabelMLP) else self.body[-1]
+        weight = last.second if isinstance(last, PerLabelMLP) else last.weight
+        with torch.no_grad():
+            weight.zero_()
+            last.bias.zero_()
+
+
+def _body(n_features: int, n_labels: int, settings: HeadSettings) -> nn.Module:
+    if settings.kind == "per-label":
+        hidden = settings.hidden[0] if settings.hidden else 16
+        return PerLabelMLP(n_features, n_labels, hidden, settings.dropout)
+    widths = [n_features, *(settings.hidden if settings.kind == "mlp" else ())]
+    layers: list[nn.Module] = []
+    for before, after in zip(widths, widths[1:], strict=False):
+        layers += [nn.Linear(before, after), nn.ReLU(), nn.Dropout(settings.dropout)]
+    return nn.Sequential(*layers, nn.Linear(widths[-1], n_labels))

@@ -1,0 +1,14 @@
+"""What is minimised: objectives built of losses, groups and group weights.
+
+An objective sees logits, reference logits, targets and groups; never models or data. Every
+method, baseline and ablation of :mod:`~fairpo.objectives.catalogue` is such an object.
+"""
+
+from fairpo.objectives.base import Diagnostics as Diagnostics
+from fairpo.objectives.base import Objective as Objective
+from fairpo.objectives.base import ObjectiveOutput as ObjectiveOutput
+from fairpo.objectives.baselines import BCEObjective as BCEObjective
+from fairpo.objectives.catalogue import make_objective as make_objective
+from fairpo.objectives.catalogue import method_names as method_names
+from fairpo.objectives.fairpo import FairPOObjective as FairPOObjective
+from fairpo.objectives.settings import FairPOSettings as FairPOSettings

@@ -1,0 +1,152 @@
+"""FairPO: improve some label groups, hold the others to the reference, weigh them robustly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from fairpo._checks import build_settings, value_error
+from fairpo.group_weights import GainRule, GroupWeights, WeightRule
+from fairpo.groups import LabelGroups
+from fairpo.losses.constraint import slack_hinge
+from fairpo.losses.reduction import GroupSums, group_sums
+from fairpo.objectives.base import Objective, ObjectiveOutput, StepInputs
+from fairpo.objectives.preference import BCETerm, PairLoss, PairTerm, PreferenceName
+from fairpo.objectives.settings import FairPOSettings
+
+ConstraintLoss = Callable[[Tensor, Tensor | None, Tensor], Tensor]
+"""``(logits, reference_logits, targets) -> loss``, all (batch, labels); missing targets may give
+any finite value, they are masked."""
+
+
+class FairPOObjective(Objective):
+    """Group-robust preference objective over labels (Eq. 15), built of exchangeable parts.
+
+    ``loss = sum_g a_g L_g``: for groups to improve ``L_g`` is the preference term over confusing
+    labels, for groups to protect the constraint against the reference; ``a`` are group weights
+    moved by mirror ascent.
+
+    Parameters
+    ----------
+    groups : LabelGroups
+        Two groups or more; they may overlap. A group without labels takes no part.
+    preference : "dpo", "simpo", "cpo", "bce" or pair loss
+        ``dpo`` Eq. 10, ``simpo`` Eq. 16, ``cpo`` Eq. 19, ``bce`` plain cross-entropy (the
+        ablation), or a function ``(chosen, rejected, reference_chosen, reference_rejected)``.
+    constraint : "hinge", "bce" or callable
+        ``hinge`` Eq. 14, ``bce`` plain cross-entropy (the ablation), or a function ``(logits,
+        reference_logits, targets)`` giving (batch, labels).
+    weight_rule : str or callable, optional
+        Overrides ``settings``' rule; a callable maps group losses to gains.
+    settings : FairPOSettings, optional
+        Or give its fields as keywords.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fairpo.groups import LabelPartition
+    >>> groups = LabelPartition.from_indices([0], n_labels=3)
+    >>> objective = FairPOObjective(groups, preference="dpo", beta=1.0)
+    >>> logits = torch.tensor([[0.0, 1.0, -1.0]], requires_grad=True)  # (batch, labels)
+    >>> output = objective(logits, torch.tensor([[1, 0, 0]]), logits.detach())
+    >>> [round(value, 4) for value in output.group_losses.tolist()]  # log 2: nothing learnt yet
+    [0.6931, 0.0]
+    """
+
+    def __init__(
+        self,
+        groups: LabelGroups,
+        *,
+        preference: PreferenceName | PairLoss = "dpo",
+        constraint: Literal["hinge", "bce"] | ConstraintLoss = "hinge",
+        weight_rule: WeightRule | GainRule | None = None,
+        settings: FairPOSettings | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(groups)
+        if settings is not None and options:
+            raise value_error(
+                "settings", must="be given whole or as keywords, not both", got=", ".join(options)
+            )
+        self.settings = settings or build_settings(FairPOSettings, options)
+        membership = torch.from_numpy(groups.membership).float()
+        improve = torch.tensor([[role == "improve"] for role in groups.roles]).float()
+        self.preference = (
+            BCETerm(membership * improve)
+            if preference == "bce"
+            else PairTerm(preference, self.settings, membership * improve)
+        )
+        if not (callable(constraint) or constraint in ("hinge", "bce")):
+            raise value_error("constraint", must="be 'hinge', 'bce' or a function", got=repr(constraint))
+        self.constraint = constraint
+        self.group_weights = GroupWeights(
+            len(groups.groups),
+            rule=weight_rule or self.settings.weight_rule,
+            step_size=self.settings.step_size,
+            floor=self.settings.floor,
+            has_members=membership.any(1).tolist(),
+        )
+        self.register_buffer("_membership", membership, persistent=False)
+        self.register_buffer("_protected", membership * (1 - improve), persistent=False)
+        self._protects = bool(self._protected.any())
+        targets = torch.tensor([self._target(role) for role in groups.roles])
+        self.register_buffer("_excess_targets", targets, persistent=False)
+        self.needs_reference = (
+            self.preference.needs_reference
+            or (constraint == "hinge" and self._protects)
+            or self.group_weights.rule == "excess"
+        )
+
+    _membership: Tensor
+    _protected: Tensor
+    _excess_targets: Tensor
+
+    def forward(
+        self,
+        logits: Tensor,
+        targets: Tensor,
+        reference_logits: Tensor | None = None,
+        *,
+        entry_weight: Tensor | None = None,
+    ) -> ObjectiveOutput:
+        """Return the loss of a batch; see :class:`~fairpo.objectives.base.Objective`."""
+        inputs = StepInputs(logits, targets, reference_logits, entry_weight)
+        privileged = self.preference(inputs)
+        terms = [*privileged.terms, self._constraint_sums(inputs)]
+        group_losses = torch.stack([term.mean() for term in terms]).sum(0)
+        if self.training and torch.is_grad_enabled():
+            self._step_weights(inputs, terms, group_losses)
+        weights = self.group_weights().to(group_losses.dtype)
+        loss = (weights * group_losses).sum()
+        return ObjectiveOutput(loss, group_losses, weights, privileged.diagnostics)
+
+    def _constraint_sums(self, inputs: StepInputs) -> GroupSums:
+        if self.constraint == "bce":
+            values = inputs.bce
+        elif self.constraint == "hinge":
+            if not self._protects:  # nothing to hold to the reference, which may be absent
+                none = inputs.logits.new_zeros(len(self.groups.groups))
+                return GroupSums(none, none)
+            values = slack_hinge(inputs.bce, inputs.reference_bce, slack=self.settings.slack)
+        else:
+            values = self.constraint(inputs.logits, inputs.reference, inputs.targets)
+        return group_sums(values, inputs.weights, self._protected.to(values.dtype))
+
+    @torch.no_grad()
+    def _step_weights(
+        self, inputs: StepInputs, terms: list[GroupSums], group_losses: Tensor
+    ) -> None:
+        present = torch.stack([term.counts for term in terms]).sum(0) > 0
+        excess = None
+        if self.group_weights.rule == "excess":
+            difference = inputs.bce.detach() - inputs.reference_bce
+            sums = group_sums(difference, inputs.weights, self._membership.to(difference.dtype))
+            present = sums.counts > 0
+            excess = sums.mean() - self._excess_targets
+        self.group_weights.step(group_losses, present, excess)
+
+    def _target(self, role: str) -> float:
+        return -self.settings.target_gain if role == "improve" else self.settings.slack

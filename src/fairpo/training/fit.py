@@ -1,0 +1,354 @@
+"""From a data set to a reference, and from a reference to a policy."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fairpo._checks import FairPOWarning, value_error
+from fairpo.data.base import MultiLabelData, positive_counts
+from fairpo.groups import LabelGroup, LabelGroups, LabelPartition, PrivilegedRule
+from fairpo.metrics import average_precision
+from fairpo.models.head import HeadSettings, Policy, Scaling
+from fairpo.objectives import BCEObjective, Objective
+from fairpo.objectives.catalogue import get_method, make_objective
+from fairpo.training.loop import (
+    EpochCallback,
+    Training,
+    TrainingRows,
+    predict_logits,
+    train,
+)
+from fairpo.training.selection import Selector, ValidationScores
+from fairpo.training.settings import TrainingSettings
+
+Method: TypeAlias = str | Callable[[LabelGroups], Objective]
+"""A name of the catalogue, or a function that builds the objective for given groups."""
+
+
+@dataclass
+class Reference:
+    """The model that must not get worse.
+
+    Parameters
+    ----------
+    logits : float32 array, shape (n, L)
+        Its logits for every row of the data set, computed once.
+    policy : Policy or None
+        The network, where there is one: methods start as its copy. With scores only, methods are
+        residual heads on the scores.
+    training : Training or None
+        How it was trained, if here.
+    """
+
+    logits: NDArray[np.float32]
+    policy: Policy | None = None
+    training: Training | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass
+class FittedMethod:
+    """A trained method: the selected policy, the last one, and how it went."""
+
+    method: str
+    groups: LabelGroups
+    policy: Policy
+    training: Training
+    objective: Objective
+    notes: list[str]
+
+    @property
+    def fell_back(self) -> bool:
+        """Whether no epoch within tolerance beat the reference, so that it was returned."""
+        return self.training.selector.fell_back
+
+    def last_policy(self) -> Policy:
+        """Return a copy in the state of the last epoch."""
+        return _with_state(self.policy, self.training.last_state)
+
+
+def train_reference(
+    data: MultiLabelData,
+    head: HeadSettings,
+    settings: TrainingSettings,
+    *,
+    sample_weight: NDArray[np.float64] | None = None,
+    on_epoch: EpochCallback | None = None,
+) -> Reference:
+    """Train a head by binary cross-entropy; the epoch with the best validation mAP is kept.
+
+    Parameters
+    ----------
+    data : MultiLabelData
+        With a train and a validation split.
+    head : HeadSettings
+    settings : TrainingSettings
+    sample_weight : float array, shape (n,), optional
+    on_epoch : callable, optional
+    """
+    notes = _untrainable_labels(data)
+    policy = new_policy(data, head, settings.seed)
+    everything = LabelGroups([LabelGroup("all", tuple(range(data.n_labels)), "protect")], data.n_labels)
+    rows = training_rows(data, "train", sample_weight=sample_weight)
+    training = train(
+        policy,
+        BCEObjective(everything),
+        rows,
+        settings,
+        epochs=settings.reference_epochs,
+        learning_rate=settings.reference_learning_rate,
+        score=_scorer(data, everything, None),
+        selector=Selector(None),
+        on_epoch=on_epoch,
+    )
+    policy.load_state_dict(training.selected_state)
+    return Reference(policy_logits(policy, data), policy, training, notes)
+
+
+def scores_reference(
+    scores: NDArray[Any], data: MultiLabelData, kind: Literal["logits", "probs"]
+) -> Reference:
+    """Take the scores of an existing model as the reference.
+
+    Parameters
+    ----------
+    scores : array, shape (n, L)
+        One row for each row of the data set, in its order, and one column for each label.
+    data : MultiLabelData
+    kind : "logits" or "probs"
+        Probabilities are turned into logits; exact 0 and 1 become the float32 numbers next to
+        them.
+    """
+    return Reference(as_logits(scores, (data.n_rows, data.n_labels), kind))
+
+
+def as_logits(
+    scores: NDArray[Any], shape: tuple[int, int], kind: Literal["logits", "probs"]
+) -> NDArray[np.float32]:
+    """Check reference scores and return them as logits, float32."""
+    array = np.asarray(scores)
+    if array.shape != shape:
+        raise value_error(
+            "reference scores",
+            must=f"have shape {shape}: every row and label of the data",
+            got=array.shape,
+        )
+    values = array.astype(np.float64)
+    if not np.isfinite(values).all():
+        raise value_error("reference scores", must="be finite", got="NaN or inf")
+    if kind == "logits":
+        return values.astype(np.float32)
+    if values.min() < 0 or values.max() > 1:
+        raise value_error(
+            "reference probabilities",
+            must="be in [0, 1]",
+            got=f"{values.min():g} to {values.max():g}",
+            do="If these are logits, say reference_kind='logits' (--reference-kind logits).",
+        )
+    edge = float(np.finfo(np.float32).eps)
+    clipped = values.clip(edge, 1 - edge)
+    return np.asarray(np.log(clipped) - np.log1p(-clipped), dtype=np.float32)
+
+
+def choose_groups(
+    rule: PrivilegedRule, data: MultiLabelData, reference: Reference
+) -> LabelPartition:
+    """Find the privileged labels: by training frequency, reference AP on validation, or name."""
+    ap = None
+    if rule.needs_reference_ap:
+        rows = data.rows("validation")
+        ap = average_precision(reference.logits[rows], data.targets_of(rows))
+    return rule.resolve(data.targets[data.rows("train")], data.label_names, ap)
+
+
+def train_method(
+    data: MultiLabelData,
+    reference: Reference,
+    groups: LabelGroups,
+    method: Method,
+    settings: TrainingSettings,
+    *,
+    preset: str = "paper-v1",
+    options: Mapping[str, Any] | None = None,
+    head: HeadSettings | None = None,
+    sample_weight: NDArray[np.float64] | None = None,
+    on_epoch: EpochCallback | None = None,
+) -> FittedMethod:
+    """Train one method from the reference, within the common extra budget.
+
+    Parameters
+    ----------
+    data : MultiLabelData
+        With a train and a validation split.
+    reference : Reference
+    groups : LabelGroups
+    method : str or callable
+    settings : TrainingSettings
+    preset : str
+        Objective preset.
+    options : mapping, optional
+        Objective settings over the preset's.
+    head : HeadSettings, optional
+        Of the residual head, where the reference is scores only.
+    sample_weight : float array, shape (n,), optional
+    on_epoch : callable, optional
+    """
+    name = method if isinstance(method, str) else getattr(method, "__name__", "custom")
+    objective = build_objective(method, groups, preset, dict(options or {}), settings.seed)
+    policy = start_policy(data, reference, head or HeadSettings(), settings.seed)
+    if isinstance(method, str) and not get_method(method).continues:
+        return _reference_as_method(name, groups, policy, reference, objective, data)
+    rows = training_rows(data, "train", reference.logits, sample_weight)
+    score = _scorer(data, groups, reference.logits)
+    start = score_logits(reference.logits, data, groups)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", FairPOWarning)
+        training = train(
+            policy,
+            objective,
+            rows,
+            settings,
+            epochs=settings.epochs,
+            learning_rate=settings.learning_rate,
+            score=score,
+            selector=Selector(start, settings.tolerance_points / 100),
+            on_epoch=on_epoch,
+        )
+    policy.load_state_dict(training.selected_state)
+    notes = [str(warning.message) for warning in caught]
+    if training.selector.fell_back:
+        notes.append(
+            "no gain found: no epoch within tolerance beat the reference's privileged mAP on "
+            "validation, so the reference is returned."
+        )
+    return FittedMethod(name, groups, policy, training, objective, notes)
+
+
+def build_objective(
+    method: Method, groups: LabelGroups, preset: str, options: dict[str, Any], seed: int
+) -> Objective:
+    """Build the objective of a method; the run's seed also seeds pair draws unless told."""
+    if callable(method):
+        return method(groups)
+    if get_method(method).parts:
+        options = {"seed": seed, **options}
+    return make_objective(method, groups, preset, **options)
+
+
+def new_policy(
+    data: MultiLabelData, head: HeadSettings, seed: int, *, residual: bool = False
+) -> Policy:
+    """Return an untrained policy for a data set, its scaling taken from the training rows."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        policy = Policy(data.n_features, data.n_labels, head, residual=residual)
+    if isinstance(policy.scaling, Scaling):
+        mean, deviation = _moments(data.features, data.rows("train"))
+        policy.scaling.mean.copy_(torch.from_numpy(mean))
+        policy.scaling.scale.copy_(torch.from_numpy(deviation))
+    return policy
+
+
+def start_policy(
+    data: MultiLabelData, reference: Reference, head: HeadSettings, seed: int
+) -> Policy:
+    """Return a policy that scores exactly like the reference: its copy, or a residual at zero."""
+    if reference.policy is None:
+        return new_policy(data, head, seed, residual=True)
+    return _with_state(reference.policy, reference.policy.state_dict())
+
+
+def training_rows(
+    data: MultiLabelData,
+    split: str,
+    reference_logits: NDArray[np.float32] | None = None,
+    sample_weight: NDArray[np.float64] | None = None,
+) -> TrainingRows:
+    """Return the rows of a split, with reference logits (n, L) and sample weights (n,) at hand."""
+    rows = data.rows(split)
+    return TrainingRows(
+        data.features,
+        data.targets,
+        rows,
+        None if reference_logits is None else reference_logits[rows],
+        None if sample_weight is None else sample_weight[rows],
+    )
+
+
+def policy_logits(
+    policy: Policy, data: MultiLabelData, reference_logits: NDArray[np.float32] | None = None
+) -> NDArray[np.float32]:
+    """Logits (n, L) of a policy for every row of a data set."""
+    rows = TrainingRows(data.features, data.targets, np.arange(data.n_rows), reference_logits)
+    return predict_logits(policy, rows)
+
+
+def score_logits(
+    logits: NDArray[np.float32], data: MultiLabelData, groups: LabelGroups
+) -> ValidationScores:
+    """Validation scores of logits (n, L)."""
+    rows = data.rows("validation")
+    return ValidationScores.from_logits(logits[rows], data.targets_of(rows), groups)
+
+
+def _scorer(
+    data: MultiLabelData, groups: LabelGroups, reference_logits: NDArray[np.float32] | None
+) -> Callable[[Policy], ValidationScores]:
+    rows = training_rows(data, "validation", reference_logits)
+    targets = data.targets_of(rows.rows)
+    return lambda policy: ValidationScores.from_logits(predict_logits(policy, rows), targets, groups)
+
+
+def _reference_as_method(
+    name: str,
+    groups: LabelGroups,
+    policy: Policy,
+    reference: Reference,
+    objective: Objective,
+    data: MultiLabelData,
+) -> FittedMethod:
+    state = policy.state_dict()
+    training = reference.training or Training(
+        Selector(score_logits(reference.logits, data, groups)), state, state
+    )
+    return FittedMethod(name, groups, policy, training, objective, [])
+
+
+def _with_state(policy: Policy, state: Mapping[str, torch.Tensor]) -> Policy:
+    import copy
+
+    other = copy.deepcopy(policy)
+    other.load_state_dict(state)
+    return other
+
+
+def _moments(
+    features: NDArray[Any], rows: NDArray[np.int64]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mean and deviation of each column over rows, in blocks; a constant column has scale 1."""
+    total = np.zeros(features.shape[1])
+    squares = np.zeros(features.shape[1])
+    for start in range(0, len(rows), 4096):
+        block = np.asarray(features[rows[start : start + 4096]], dtype=np.float64)
+        total += block.sum(0)
+        squares += (block**2).sum(0)
+    mean = total / len(rows)
+    deviation = np.sqrt(np.maximum(squares / len(rows) - mean**2, 0))
+    constant = deviation <= 1e-6 * np.maximum(np.abs(mean), 1e-6)
+    return mean.astype(np.float32), np.where(constant, 1, deviation).astype(np.float32)
+
+
+def _untrainable_labels(data: MultiLabelData) -> list[str]:
+    counts = positive_counts(data.targets[data.rows("train")])
+    names = [data.label_names[index] for index in np.flatnonzero(counts == 0)]
+    if not names:
+        return []
+    shown = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
+    return [f"{len(names)} labels have no positive in the training rows and cannot be learnt: {shown}."]

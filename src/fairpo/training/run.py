@@ -1,0 +1,267 @@
+"""A run on disk: a folder of weights, names, settings and results, sealed by checksums.
+
+``config.yaml``, ``model.safetensors``, ``reference.safetensors``, ``labels.json``,
+``metrics.json``, ``history.jsonl``, ``results.jsonl``, ``report.html`` and ``checksums.json``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from numpy.typing import ArrayLike, NDArray
+from pydantic import BaseModel, ConfigDict
+
+from fairpo._checks import build_settings, check_finite, file_error, value_error
+from fairpo.groups import LabelGroup, LabelGroups
+from fairpo.models.checkpoint import (
+    load_weights,
+    read_json,
+    read_weights,
+    verify_checksums,
+    write_atomic,
+    write_checksums,
+    write_json,
+    write_weights,
+)
+from fairpo.models.head import HeadSettings, Policy
+from fairpo.training.fit import FittedMethod, Reference
+from fairpo.training.settings import TrainingSettings
+
+CONFIG = "config.yaml"
+
+
+class RunConfig(BaseModel):
+    """Everything needed to rebuild the model of a run and to run it again."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: str
+    method: str
+    preset: str = "paper-v1"
+    options: dict[str, Any] = {}
+    privileged: str
+    data: str
+    data_fingerprint: str
+    n_features: int
+    n_labels: int
+    residual: bool = False
+    head: HeadSettings = HeadSettings()
+    training: TrainingSettings = TrainingSettings()
+    reference: str | None = None
+    reference_kind: str = "logits"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A loaded run.
+
+    Parameters
+    ----------
+    folder : Path
+    config : RunConfig
+    label_names : tuple of str
+    groups : LabelGroups
+    policy : Policy
+        In eval mode.
+    reference : Policy or None
+        ``None`` where the reference was scores only.
+    reference_logits : float32 array, shape (n, L), or None
+        Those scores, for the rows of the run's data set.
+    """
+
+    folder: Path
+    config: RunConfig
+    label_names: tuple[str, ...]
+    groups: LabelGroups
+    policy: Policy
+    reference: Policy | None
+    reference_logits: NDArray[np.float32] | None
+
+    def predict_logits(
+        self, features: ArrayLike, reference_logits: ArrayLike | None = None
+    ) -> NDArray[np.float64]:
+        """Logits (rows, labels) for features (rows, n_features).
+
+        Parameters
+        ----------
+        features : array, shape (rows, n_features)
+        reference_logits : array, shape (rows, labels), optional
+            Needed where the run is a residual on scores of another model, and only there.
+
+        Raises
+        ------
+        FairPOValueError
+            Wrong shapes, NaN or infinity, or missing reference scores.
+        """
+        array = np.asarray(features)
+        if array.ndim != 2 or array.shape[1] != self.config.n_features:
+            raise value_error(
+                "X", must=f"have shape (rows, {self.config.n_features})", got=array.shape
+            )
+        check_finite(array, "X")
+        if self.config.residual and reference_logits is None:
+            raise value_error(
+                "reference scores",
+                must="be given: this run is a residual on the scores of another model",
+                got="none",
+                do="Give its scores for these rows (--reference scores.npy).",
+            )
+        return exact_logits(self.policy, array, reference_logits if self.config.residual else None)
+
+    def predict_proba(
+        self, features: ArrayLike, reference_logits: ArrayLike | None = None
+    ) -> NDArray[np.float64]:
+        """Probabilities (rows, labels)."""
+        logits = torch.from_numpy(self.predict_logits(features, reference_logits))
+        return torch.sigmoid(logits).numpy()
+
+
+@torch.no_grad()
+def exact_logits(
+    policy: Policy, features: NDArray[Any], reference_logits: ArrayLike | None = None
+) -> NDArray[np.float64]:
+    """Logits in float64, so that a row's do not depend on the rows it is predicted with."""
+    import copy
+
+    exact = copy.deepcopy(policy).double().eval()
+    blocks = []
+    for start in range(0, len(features), 4096):
+        block = torch.from_numpy(np.asarray(features[start : start + 4096], dtype=np.float64))
+        scores = None
+        if reference_logits is not None:
+            scores = torch.from_numpy(
+                np.asarray(reference_logits, dtype=np.float64)[start : start + 4096]
+            )
+        blocks.append(exact(block, scores).numpy())
+    if not blocks:
+        return np.empty((0, policy.n_labels))
+    return np.concatenate(blocks)
+
+
+def check_output(folder: Path, *, overwrite: bool) -> None:
+    """Refuse, before any work, a folder that holds something or cannot be written.
+
+    Raises
+    ------
+    FairPOFileError
+        The folder is not empty and ``overwrite`` is false, it holds something that is not a run,
+        or its parent cannot be written.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise file_error(folder, "is a file, not a folder")
+    if folder.is_dir() and any(folder.iterdir()):
+        ours = (folder / CONFIG).is_file() or (folder / "metrics.json").is_file()
+        if not ours:
+            raise file_error(folder, "is not empty and does not hold a run", "Choose another folder.")
+        if not overwrite:
+            raise file_error(
+                folder, "already holds a run", "Choose another folder, or say --overwrite."
+            )
+    parent = next(path for path in [folder, *folder.absolute().parents] if path.exists())
+    if not os.access(parent, os.W_OK):
+        raise file_error(folder, "cannot be written", "Choose a folder you may write to.")
+
+
+def write_folder(folder: Path, fill: Callable[[Path], None], *, overwrite: bool) -> None:
+    """Write a folder so that it is there whole or not at all.
+
+    ``fill`` writes into a folder beside it, which is sealed and then renamed into place.
+    """
+    check_output(folder, overwrite=overwrite)
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        fill(temporary)
+        write_checksums(temporary)
+        if folder.exists():
+            old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+            folder.rename(old)
+            temporary.rename(folder)
+            shutil.rmtree(old)
+        else:
+            temporary.rename(folder)
+    except OSError as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if isinstance(error, FileNotFoundError | PermissionError) or error.errno is not None:
+            raise file_error(folder, f"cannot be written ({error.strerror})") from error
+        raise
+
+
+def write_run(
+    folder: Path, config: RunConfig, fitted: FittedMethod, reference: Reference, label_names: tuple[str, ...]
+) -> None:
+    """Write the model part of a run into an existing folder."""
+    text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    write_atomic(folder / CONFIG, text.encode())
+    groups = [
+        {"name": group.name, "role": group.role, "indices": list(group.indices)}
+        for group in fitted.groups.groups
+    ]
+    write_json(folder / "labels.json", {"label_names": list(label_names), "groups": groups})
+    write_weights(folder / "model.safetensors", fitted.policy.state_dict())
+    if reference.policy is not None:
+        write_weights(folder / "reference.safetensors", reference.policy.state_dict())
+    else:
+        write_weights(
+            folder / "reference.safetensors", {"logits": torch.from_numpy(reference.logits)}
+        )
+    write_jsonl(folder / "history.jsonl", fitted.training.epochs)
+
+
+def write_jsonl(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Write one JSON object a line, atomically."""
+    write_atomic(path, "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode())
+
+
+def load(folder: str | Path) -> Run:
+    """Load a run; its predictions are identical to those of the model that was saved.
+
+    Parameters
+    ----------
+    folder : path
+        As written by ``fairpo train``.
+
+    Raises
+    ------
+    FairPOFileError
+        The folder is not a run, or one of its files is missing, truncated or altered; says which.
+    """
+    folder = Path(folder)
+    if not (folder / CONFIG).is_file():
+        raise file_error(folder, "does not hold a run", "Give a folder that `fairpo train` wrote.")
+    verify_checksums(folder)
+    config = _read_config(folder / CONFIG)
+    labels = read_json(folder / "labels.json")
+    groups = LabelGroups(
+        [LabelGroup(item["name"], tuple(item["indices"]), item["role"]) for item in labels["groups"]],
+        config.n_labels,
+    )
+    policy = Policy(config.n_features, config.n_labels, config.head, residual=config.residual)
+    load_weights(policy, folder / "model.safetensors")
+    policy.eval()
+    reference, logits = None, None
+    if config.residual:
+        logits = read_weights(folder / "reference.safetensors")["logits"].numpy()
+    else:
+        reference = Policy(config.n_features, config.n_labels, config.head)
+        load_weights(reference, folder / "reference.safetensors")
+        reference.eval()
+    return Run(folder, config, tuple(labels["label_names"]), groups, policy, reference, logits)
+
+
+def _read_config(path: Path) -> RunConfig:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise file_error(path, f"cannot be read ({error})") from error
+    return build_settings(RunConfig, values)

@@ -1,0 +1,131 @@
+import numpy as np
+import pytest
+from scipy import sparse
+
+from fairpo._checks import FairPOFileError, FairPOValueError
+from fairpo.groups import LabelGroup, LabelGroups, LabelPartition, parse_privileged
+
+NAMES = ["cat", "dog", "emu", "fox", "gnu"]
+
+
+def test_privileged_group_comes_first_and_the_rest_is_non_privileged():
+    groups = LabelPartition.from_indices([3, 1], 5)
+    assert groups.names == ("privileged", "non_privileged")
+    assert groups.roles == ("improve", "protect")
+    assert groups.privileged.tolist() == [1, 3]
+    assert groups.non_privileged.tolist() == [0, 2, 4]
+    assert groups.membership.sum(axis=0).tolist() == [1] * 5
+
+
+def test_constructors_agree():
+    expected = LabelPartition.from_indices([1, 4], 5)
+    assert LabelPartition.from_names(["dog", "gnu"], NAMES) == expected
+    assert LabelPartition.from_mask(np.array([0, 1, 0, 0, 1], dtype=bool)) == expected
+
+
+@pytest.mark.parametrize(("indices", "sizes"), [([], (0, 5)), (range(5), (5, 0))])
+def test_empty_and_full_privileged_sets_are_allowed(indices, sizes):
+    groups = LabelPartition.from_indices(indices, 5)
+    assert (len(groups.privileged), len(groups.non_privileged)) == sizes
+
+
+@pytest.mark.parametrize(
+    ("n_labels", "fraction", "size"), [(5, 0.2, 1), (6, 0.2, 2), (35, 0.2, 7), (3, 0.01, 1), (4, 1.0, 4)]
+)
+def test_rarest_takes_the_ceiling(n_labels, fraction, size):
+    targets = np.eye(n_labels, dtype=int)
+    assert len(LabelPartition.rarest(targets, fraction).privileged) == size
+
+
+def test_rarest_breaks_ties_by_label_order_and_does_not_count_missing():
+    targets = np.array([[1, -1, 1, 0], [1, 1, 0, -1], [1, 0, 0, 1]])
+    assert LabelPartition.rarest(targets, 0.5).privileged.tolist() == [1, 2]
+    assert LabelPartition.rarest(sparse.csr_array(targets), 0.5).privileged.tolist() == [1, 2]
+
+
+def test_worst_never_takes_undefined_labels():
+    groups = LabelPartition.worst([0.9, np.nan, 0.1, 0.5], 2)
+    assert groups.privileged.tolist() == [2, 3]
+    with pytest.raises(FairPOValueError, match="k must be from 1 to 3, .* got 4"):
+        LabelPartition.worst([0.9, np.nan, 0.1, 0.5], 4)
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ("rarest:20%", [0]),
+        ("rarest:0.4", [0, 1]),
+        ("cat, dog", [0, 1]),
+        (["gnu"], [4]),
+        ([1, 2], [1, 2]),
+        (np.array([False, False, True, False, True]), [2, 4]),
+    ],
+)
+def test_every_form_of_a_spec(spec, expected):
+    targets = np.tril(np.ones((5, 5), dtype=int)).T[:, ::1]
+    assert parse_privileged(spec).resolve(targets, NAMES).privileged.tolist() == expected
+
+
+def test_worst_spec_needs_the_reference():
+    rule = parse_privileged("worst:2")
+    assert rule.needs_reference_ap
+    partition = rule.resolve(None, NAMES, np.array([0.5, 0.1, 0.9, 0.2, 0.8]))
+    assert partition.privileged.tolist() == [1, 3]
+    with pytest.raises(FairPOValueError, match="rule worst:2 must get the reference's average"):
+        rule.resolve(None, NAMES)
+
+
+def test_names_from_a_file(tmp_path):
+    path = tmp_path / "names.txt"
+    path.write_text("dog\n\nfox\n")
+    assert parse_privileged(f"@{path}").resolve(None, NAMES).privileged.tolist() == [1, 3]
+    with pytest.raises(FairPOFileError, match=r"none\.txt: the file of privileged labels cannot"):
+        parse_privileged(f"@{tmp_path / 'none.txt'}")
+
+
+@pytest.mark.parametrize("spec", ["", " , ", [], "@EMPTY"])
+def test_a_spec_that_selects_nothing_is_refused(spec, tmp_path):
+    if spec == "@EMPTY":
+        (tmp_path / "empty.txt").write_text("\n")
+        spec = f"@{tmp_path / 'empty.txt'}"
+    with pytest.raises(FairPOValueError, match="privileged labels must"):
+        parse_privileged(spec)
+
+
+@pytest.mark.parametrize("spec", ["rarest:0%", "rarest:abc", "rarest:120%", "worst:0", "worst:x"])
+def test_rules_out_of_range_are_refused(spec):
+    with pytest.raises(FairPOValueError, match="the privileged labels must be (rarest|worst):.*Write"):
+        parse_privileged(spec)
+
+
+def test_unknown_name_is_answered_with_the_nearest():
+    with pytest.raises(FairPOValueError, match="label 'catt' is not among the 5 label names. Did you mean 'cat'?"):
+        LabelPartition.from_names(["catt"], NAMES)
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: LabelPartition.from_indices([7], 5), "must be from 0 to 4, got 7"),
+        (lambda: LabelPartition.from_indices([1, 1], 5), "must be unique, got '1' more than once"),
+        (lambda: LabelPartition.from_mask([0, 1]), "mask must be a boolean vector"),
+        (lambda: LabelPartition.rarest(np.eye(3), 0), r"fraction must be in \(0, 1\], got 0"),
+        (lambda: LabelGroups([], 3), "groups must hold at least one group"),
+        (lambda: LabelGroups([LabelGroup("a", (0,), "improve")] * 2, 3), "group names must be unique"),
+        (lambda: LabelGroup("a", (0,), "ignore"), "role of group 'a' must be 'improve' or 'protect'"),
+        (lambda: LabelGroups([LabelGroup("a", (0,), "improve")], 0), "n_labels must be at least 1"),
+        (lambda: parse_privileged(3.5), "must be text, a list of names"),
+    ],
+)
+def test_bad_groups_are_refused(build, message):
+    with pytest.raises(FairPOValueError, match=message):
+        build()
+
+
+def test_groups_may_overlap():
+    groups = LabelGroups(
+        [LabelGroup("tail", (0, 1), "improve"), LabelGroup("ours", (1, 2), "improve"), LabelGroup("head", (3, 4), "protect")],
+        5,
+    )
+    assert groups.privileged.tolist() == [0, 1, 2]
+    assert groups.membership[:2, 1].tolist() == [True, True]
