@@ -30,7 +30,8 @@ def test_empty_and_full_privileged_sets_are_allowed(indices, sizes):
 
 
 @pytest.mark.parametrize(
-    ("n_labels", "fraction", "size"), [(5, 0.2, 1), (6, 0.2, 2), (35, 0.2, 7), (3, 0.01, 1), (4, 1.0, 4)]
+    ("n_labels", "fraction", "size"),
+    [(5, 0.2, 1), (6, 0.2, 2), (35, 0.2, 7), (3, 0.01, 1), (4, 1.0, 4)],
 )
 def test_rarest_takes_the_ceiling(n_labels, fraction, size):
     targets = np.eye(n_labels, dtype=int)
@@ -46,7 +47,7 @@ def test_rarest_breaks_ties_by_label_order_and_does_not_count_missing():
 def test_worst_never_takes_undefined_labels():
     groups = LabelPartition.worst([0.9, np.nan, 0.1, 0.5], 2)
     assert groups.privileged.tolist() == [2, 3]
-    with pytest.raises(FairPOValueError, match="k must be from 1 to 3, .* got 4"):
+    with pytest.raises(FairPOValueError, match=r"k must be from 1 to 3, .* got 4"):
         LabelPartition.worst([0.9, np.nan, 0.1, 0.5], 4)
 
 
@@ -94,12 +95,16 @@ def test_a_spec_that_selects_nothing_is_refused(spec, tmp_path):
 
 @pytest.mark.parametrize("spec", ["rarest:0%", "rarest:abc", "rarest:120%", "worst:0", "worst:x"])
 def test_rules_out_of_range_are_refused(spec):
-    with pytest.raises(FairPOValueError, match="the privileged labels must be (rarest|worst):.*Write"):
+    with pytest.raises(
+        FairPOValueError, match=r"the privileged labels must be (rarest|worst):.*Write"
+    ):
         parse_privileged(spec)
 
 
 def test_unknown_name_is_answered_with_the_nearest():
-    with pytest.raises(FairPOValueError, match="label 'catt' is not among the 5 label names. Did you mean 'cat'?"):
+    with pytest.raises(
+        FairPOValueError, match=r"label 'catt' is not among the 5 label names. Did you mean 'cat'?"
+    ):
         LabelPartition.from_names(["catt"], NAMES)
 
 
@@ -111,8 +116,14 @@ def test_unknown_name_is_answered_with_the_nearest():
         (lambda: LabelPartition.from_mask([0, 1]), "mask must be a boolean vector"),
         (lambda: LabelPartition.rarest(np.eye(3), 0), r"fraction must be in \(0, 1\], got 0"),
         (lambda: LabelGroups([], 3), "groups must hold at least one group"),
-        (lambda: LabelGroups([LabelGroup("a", (0,), "improve")] * 2, 3), "group names must be unique"),
-        (lambda: LabelGroup("a", (0,), "ignore"), "role of group 'a' must be 'improve' or 'protect'"),
+        (
+            lambda: LabelGroups([LabelGroup("a", (0,), "improve")] * 2, 3),
+            "group names must be unique",
+        ),
+        (
+            lambda: LabelGroup("a", (0,), "ignore"),
+            "role of group 'a' must be 'improve' or 'protect'",
+        ),
         (lambda: LabelGroups([LabelGroup("a", (0,), "improve")], 0), "n_labels must be at least 1"),
         (lambda: parse_privileged(3.5), "must be text, a list of names"),
     ],
@@ -124,7 +135,11 @@ def test_bad_groups_are_refused(build, message):
 
 def test_groups_may_overlap():
     groups = LabelGroups(
-        [LabelGroup("tail", (0, 1), "improve"), LabelGroup("ours", (1, 2), "improve"), LabelGroup("head", (3, 4), "protect")],
+        [
+            LabelGroup("tail", (0, 1), "improve"),
+            LabelGroup("ours", (1, 2), "improve"),
+            LabelGroup("head", (3, 4), "protect"),
+        ],
         5,
     )
     assert groups.privileged.tolist() == [0, 1, 2]

@@ -57,7 +57,7 @@ _HOME = {
     "method_names": "fairpo.objectives",
 }
 
-__all__ = ["__version__", *sorted(_HOME)]  # noqa: PLE0604
+__all__ = ["__version__", *sorted(_HOME)]
 
 
 def __getattr__(name: str) -> Any:

@@ -92,7 +92,9 @@ def build_settings(model: type[Model], values: dict[str, Any]) -> Model:
 def _settings_fault(model: type[BaseModel], fault: dict[str, Any]) -> str:
     option = str(fault["loc"][0]) if fault["loc"] else ""
     if fault["type"] == "extra_forbidden":
-        return str(unknown_name("option", option, model.model_fields, of=f"options of {model.__name__}"))
+        return str(
+            unknown_name("option", option, model.model_fields, of=f"options of {model.__name__}")
+        )
     if option not in model.model_fields:  # a rule between options: its own words are complete
         return f"{model.__name__}: {fault['msg'].removeprefix('Value error, ')}"
     must = fault["msg"].removeprefix("Input should be ").removeprefix("Value error, ")

@@ -240,7 +240,8 @@ class FairPOClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         targets = dense_targets(self._form.encode(y, self.missing))
         check_same_length({"X": len(positive), "y": len(targets)})
         right = (targets == positive.reshape(targets.shape)) | (targets < 0)
-        return float(np.average(right.all(1), weights=sample_weight))
+        weight = None if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
+        return float(np.average(right.all(1), weights=weight))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -260,7 +261,9 @@ class FairPOClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             dtype=[np.float64, np.float32],
             ensure_all_finite=False,
         )
-        features: NDArray[np.float64] = checked.toarray() if sparse.issparse(checked) else checked
+        features: NDArray[np.float64] = (
+            sparse.csr_array(checked).toarray() if sparse.issparse(checked) else checked
+        )
         check_finite(features, "X")
         return features
 
@@ -297,9 +300,7 @@ class FairPOClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             features, targets = features[twice], targets[twice]
             notes = [f"{len(rows)} rows are too few to hold any out: they also chose the epoch."]
         else:
-            train, held_out = stratified_split(
-                targets, rows, self.validation_fraction, seed=seed
-            )
+            train, held_out = stratified_split(targets, rows, self.validation_fraction, seed=seed)
             split, notes = {"train": train, "validation": held_out}, []
         return MultiLabelData(features, targets, self._form.names, split), notes
 
@@ -345,9 +346,7 @@ def _reference_network(reference: Any) -> Policy | None:
     return None
 
 
-def reference_scores(
-    reference: Any, features: NDArray[Any], n_labels: int
-) -> NDArray[np.float32]:
+def reference_scores(reference: Any, features: NDArray[Any], n_labels: int) -> NDArray[np.float32]:
     """Logits (rows, labels) of any fitted classifier.
 
     Parameters

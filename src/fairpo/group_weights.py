@@ -127,7 +127,9 @@ class GroupWeights(nn.Module):
         if not (step_size >= 0 and math.isfinite(step_size)):
             raise value_error("step_size", must="be a finite number >= 0", got=step_size)
         if not 0 <= floor < 1 / n_active:
-            raise value_error("floor", must=f"be in [0, 1/{n_active}) for {n_active} groups", got=floor)
+            raise value_error(
+                "floor", must=f"be in [0, 1/{n_active}) for {n_active} groups", got=floor
+            )
         self.rule = rule
         self.step_size = step_size
         self.floor = floor
@@ -231,5 +233,7 @@ def _initial_weights(initial: Sequence[float] | None, members: Tensor, floor: fl
     weights = weights * members
     weights = weights / weights.sum().clamp_min(torch.finfo(torch.float64).tiny)
     if bool((weights[members] < floor).any()):
-        raise value_error("initial group weights", must=f"be at least the floor {floor}", got=list(initial))
+        raise value_error(
+            "initial group weights", must=f"be at least the floor {floor}", got=list(initial)
+        )
     return weights

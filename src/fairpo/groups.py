@@ -340,7 +340,12 @@ def parse_privileged(spec: str | Sequence[str] | Sequence[int] | ArrayLike) -> P
         return RarestRule(_parse_fraction(argument, spec))
     if rule == "worst" and argument:
         if not argument.strip().isdecimal() or int(argument) < 1:
-            raise value_error("the privileged labels", must="be worst:K with K of 1 or more", got=repr(spec), do=_HOW)
+            raise value_error(
+                "the privileged labels",
+                must="be worst:K with K of 1 or more",
+                got=repr(spec),
+                do=_HOW,
+            )
         return WorstRule(int(argument))
     names = _read_names(Path(text[1:])) if text.startswith("@") else text.split(",")
     return _names_rule(names, spec)
@@ -372,7 +377,9 @@ def _read_names(path: Path) -> list[str]:
 def _names_rule(names: Iterable[str], spec: object) -> NamesRule:
     chosen = tuple(dict.fromkeys(name.strip() for name in names if name.strip()))
     if not chosen:
-        raise value_error("the privileged labels", must="select at least one label", got=repr(spec), do=_HOW)
+        raise value_error(
+            "the privileged labels", must="select at least one label", got=repr(spec), do=_HOW
+        )
     return NamesRule(chosen)
 
 

@@ -40,7 +40,7 @@ def _root(
 
 def main() -> None:
     """Run the command line; an error of ours is one message on stderr and exit code 2."""
-    warnings.showwarning = _show_warning
+    warnings.showwarning = _show_warning  # type: ignore[assignment]
     try:
         app()
     except FairPOError as error:

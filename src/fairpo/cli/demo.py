@@ -49,9 +49,8 @@ def _finished(out: Path, plan: Any) -> dict[str, Any] | None:
         metrics: dict[str, Any] = read_json(out / "metrics.json")
     except FairPOError:
         return None
-    same = (
-        metrics["version"] == fairpo.__version__
-        and metrics["plan"] == plan.model_dump(mode="json")
+    same = metrics["version"] == fairpo.__version__ and metrics["plan"] == plan.model_dump(
+        mode="json"
     )
     return metrics if same else None
 

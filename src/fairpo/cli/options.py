@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 Data = Annotated[str, typer.Argument(help="digits (comes with fairpo), or an .npz file.")]
 Privileged = Annotated[
     str,
-    typer.Option(help="rarest:20%, worst:10, names such as cat,dog, or @file with one name a line."),
+    typer.Option(
+        help="rarest:20%, worst:10, names such as cat,dog, or @file with one name a line."
+    ),
 ]
 Preset = Annotated[str, typer.Option(help="Objective settings of paper-v1 or paper-v2.")]
 TrainingPreset = Annotated[
@@ -34,13 +36,17 @@ Settings = Annotated[
         help="Any setting by name, such as beta=0.5, epochs=20 or hidden=[512]; repeatable.",
     ),
 ]
-Threads = Annotated[int, typer.Option(min=1, help="Threads of torch; 1 is fastest on busy machines.")]
+Threads = Annotated[
+    int, typer.Option(min=1, help="Threads of torch; 1 is fastest on busy machines.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a run in the output folder.")]
 Out = Annotated[Path, typer.Option(help="Folder to write; must be new or empty.")]
 ReferenceOption = Annotated[
     str | None,
-    typer.Option(help="The model that must not get worse: a run folder, or scores in an .npy file."),
+    typer.Option(
+        help="The model that must not get worse: a run folder, or scores in an .npy file."
+    ),
 ]
 ReferenceKind = Annotated[
     str, typer.Option(help="Whether those scores are logits or probs (probabilities).")
@@ -67,7 +73,8 @@ def make_plan(
     from fairpo._checks import build_settings
     from fairpo.experiments.plan import Plan
     from fairpo.models.head import HeadSettings
-    from fairpo.training.settings import TrainingSettings, training_preset as bundle
+    from fairpo.training.settings import TrainingSettings
+    from fairpo.training.settings import training_preset as bundle
 
     training = bundle(training_preset)
     head: dict[str, Any] = {}

@@ -33,6 +33,8 @@ def predict(
     probabilities = loaded.predict_proba(features, scores)
     write_predictions(out, probabilities, loaded.label_names, ids)
     if as_json:
-        print_json({"file": str(out), "rows": len(probabilities), "labels": list(loaded.label_names)})
+        print_json(
+            {"file": str(out), "rows": len(probabilities), "labels": list(loaded.label_names)}
+        )
     else:
         print(f"{len(probabilities)} rows x {len(loaded.label_names)} labels: {out}")

@@ -26,8 +26,8 @@ METRIC_TITLES = {
 }
 GROUP_TITLES = {"privileged": "P", "non_privileged": "N"}
 
-_CELL_WIDTH = 14
-_FIXED_WIDTH = 38
+_CELL_WIDTH = 17
+_FIXED_WIDTH = 45
 
 
 def print_json(value: Any) -> None:
@@ -68,7 +68,8 @@ def progress_bars() -> Iterator[Callable[[str, int], Callable[[dict[str, Any]], 
 
 def _figures(record: dict[str, Any]) -> str:
     weights = " ".join(
-        f"{GROUP_TITLES.get(name, name)} {value:.2f}" for name, value in record["group_weights"].items()
+        f"{GROUP_TITLES.get(name, name)} {value:.2f}"
+        for name, value in record["group_weights"].items()
     )
     validation = record["validation"]
     scores = " ".join(
@@ -83,8 +84,9 @@ def _figures(record: dict[str, Any]) -> str:
 def print_comparison(metrics: dict[str, Any]) -> None:
     """Print the table of a comparison in points, as wide as the terminal allows."""
     console = Console(highlight=False)
-    width = console.width if console.is_terminal else 160
     groups = [group["name"] for group in metrics["groups"]]
+    needed = _FIXED_WIDTH + _CELL_WIDTH * len(groups) * len(metrics["metrics"])
+    width = console.width if console.is_terminal else needed
     per_table = max(1, (width - _FIXED_WIDTH) // (_CELL_WIDTH * len(groups)))
     names = metrics["metrics"]
     for start in range(0, len(names), per_table):
@@ -92,8 +94,8 @@ def print_comparison(metrics: dict[str, Any]) -> None:
         Console(highlight=False, width=width).print(table)
     interval = metrics["interval"]
     _lines(
-        f"P = privileged ({_labels(metrics)}), N = the other labels. Points (x100), test rows; below: "
-        f"difference to the reference with a {interval['level']:.0%} interval "
+        f"P = privileged ({_labels(metrics)}), N = the other labels. Points (x100), test rows; "
+        f"below: difference to the reference with a {interval['level']:.0%} interval "
         f"({interval['kind']}), * where it excludes 0.",
         "'last' is the last epoch; 'selected' the best on validation, the reference included: "
         "'back' says in how many seeds the reference was returned.",
@@ -128,7 +130,9 @@ def _comparison_table(metrics: dict[str, Any], names: list[str], groups: list[st
     for name in names:
         for group in groups:
             table.add_column(
-                f"{METRIC_TITLES.get(name, name)} {GROUP_TITLES.get(group, group)}", justify="right"
+                f"{METRIC_TITLES.get(name, name)} {GROUP_TITLES.get(group, group)}",
+                justify="right",
+                no_wrap=True,
             )
     for number, row in enumerate(metrics["rows"]):
         selected = row["epoch"] == "selected"

@@ -33,9 +33,7 @@ def train(
 
     check_output(out, overwrite=overwrite)
     methods = ("bce",) if method == "bce" else ("bce", method)
-    plan = options.make_plan(
-        data, methods, privileged, (seed,), preset, training_preset, settings
-    )
+    plan = options.make_plan(data, methods, privileged, (seed,), preset, training_preset, settings)
     options.set_threads(threads)
     loaded = load_data(data)
     given = options.load_reference(reference, reference_kind, loaded) if reference else None
@@ -61,5 +59,3 @@ def train(
         for note in metrics["notes"]:
             say(f"note: {note}")
         print(f"{out / 'report.html'}")
-
-

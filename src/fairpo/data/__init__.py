@@ -14,7 +14,11 @@ from fairpo.data.splits import stratified_split as stratified_split
 
 
 def load_data(
-    source: str | Path, *, validation_fraction: float = 0.2, test_fraction: float = 0.2, seed: int = 0
+    source: str | Path,
+    *,
+    validation_fraction: float = 0.2,
+    test_fraction: float = 0.2,
+    seed: int = 0,
 ) -> MultiLabelData:
     """Load a data set by name or path, with all three splits.
 
@@ -41,7 +45,9 @@ def load_data(
         return load_digits_scenes()
     path = Path(source)
     if path.suffix != ".npz":
-        raise file_error(path, "is not a kind of data that can be read", "Give digits or an .npz file.")
+        raise file_error(
+            path, "is not a kind of data that can be read", "Give digits or an .npz file."
+        )
     from fairpo.data.arrays import load_npz
 
     return with_all_splits(load_npz(path), validation_fraction, test_fraction, seed)

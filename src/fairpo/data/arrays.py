@@ -40,7 +40,9 @@ def load_npz(path: str | Path) -> MultiLabelData:
     return MultiLabelData(
         features=_dense_float32(features),
         targets=targets,
-        label_names=default_label_names(targets.shape[1]) if names is None else tuple(names.tolist()),
+        label_names=default_label_names(targets.shape[1])
+        if names is None
+        else tuple(names.tolist()),
         split=_split(arrays, features.shape[0]),
         ids=tuple(str(item) for item in arrays["ids"]) if "ids" in arrays else None,
         clusters=arrays.get("clusters"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -67,7 +67,9 @@ class MultiLabelData:
             counts["clusters"] = len(self.clusters)
         check_same_length(counts)
         if self.features.ndim != 2:
-            raise value_error("X", must="have two dimensions (rows, features)", got=f"shape {self.features.shape}")
+            raise value_error(
+                "X", must="have two dimensions (rows, features)", got=f"shape {self.features.shape}"
+            )
         if self.targets.shape[1] != len(self.label_names):
             raise value_error(
                 "label_names",
@@ -93,7 +95,11 @@ class MultiLabelData:
                     got=f"{rows.min()} to {rows.max()}",
                 )
             if used[rows].any() or len(np.unique(rows)) < len(rows):
-                raise value_error(f"the {name} split", must="hold each row once, in no other split", got="repeated rows")
+                raise value_error(
+                    f"the {name} split",
+                    must="hold each row once, in no other split",
+                    got="repeated rows",
+                )
             used[rows] = True
 
     @property
@@ -120,7 +126,9 @@ class MultiLabelData:
             The data set has no such split.
         """
         if split not in self.split:
-            raise value_error("split", must=f"be one of {', '.join(self.split) or '(none)'}", got=repr(split))
+            raise value_error(
+                "split", must=f"be one of {', '.join(self.split) or '(none)'}", got=repr(split)
+            )
         return self.split[split]
 
     def targets_of(self, rows: NDArray[np.int64]) -> NDArray[np.int8]:
@@ -128,7 +136,9 @@ class MultiLabelData:
         return dense_targets(self.targets, rows)
 
 
-def dense_targets(targets: Targets, rows: NDArray[np.int64] | slice = slice(None)) -> NDArray[np.int8]:
+def dense_targets(
+    targets: Targets, rows: NDArray[np.int64] | slice = slice(None)
+) -> NDArray[np.int8]:
     """Targets of some rows as a dense int8 array."""
     part = targets[rows]
     return part.toarray() if sparse.issparse(part) else part
@@ -157,7 +167,9 @@ def as_targets(values: Any, *, missing: Missing = None) -> Targets:
         return sparse.csr_array(matrix.astype(np.int8)) if matrix.dtype != np.int8 else matrix
     array = np.asarray(values)
     if array.ndim != 2:
-        raise value_error("Y", must="have two dimensions (rows, labels)", got=f"shape {array.shape}")
+        raise value_error(
+            "Y", must="have two dimensions (rows, labels)", got=f"shape {array.shape}"
+        )
     _check_entries(array, missing)
     if array.dtype == np.int8:
         return array
@@ -176,12 +188,16 @@ def _check_entries(entries: NDArray[Any], missing: Missing) -> None:
         good |= np.isnan(entries)
     if not good.all():
         wrong = np.unique(entries[~good])[:5].tolist()
-        allowed = {None: "0 and 1", -1: "0, 1 and -1 (missing)", "nan": "0, 1 and NaN (missing)"}[missing]
+        allowed = {None: "0 and 1", -1: "0, 1 and -1 (missing)", "nan": "0, 1 and NaN (missing)"}[
+            missing
+        ]
         raise value_error(
             "Y",
             must=f"hold {allowed} only",
             got=f"{int((~good).sum())} other entries, such as {', '.join(map(str, wrong))}",
-            do="Entries that are not known need missing=-1 or missing='nan'." if missing is None else "",
+            do="Entries that are not known need missing=-1 or missing='nan'."
+            if missing is None
+            else "",
         )
 
 
@@ -209,5 +225,3 @@ def fingerprint(data: MultiLabelData) -> str:
 def default_label_names(n_labels: int) -> tuple[str, ...]:
     """Names for labels that came without any: label_0, label_1, ..."""
     return tuple(f"label_{index}" for index in range(n_labels))
-
-

@@ -43,7 +43,9 @@ def stratified_split(
     if len(rows) < 2:
         raise value_error("the rows to split", must="be at least 2", got=len(rows))
     generator = np.random.default_rng(seed)
-    positives = sparse.csc_array(np.asarray(targets[rows] == 1) if not sparse.issparse(targets) else targets[rows] == 1)
+    positives = sparse.csc_array(
+        np.asarray(targets[rows] == 1) if not sparse.issparse(targets) else targets[rows] == 1
+    )
     side = _serve_labels(positives, positive_counts(targets[rows]), fraction, generator)
     _fill_up(side, fraction, generator)
     return np.sort(rows[side == 0]), np.sort(rows[side == 1])

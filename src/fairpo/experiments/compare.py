@@ -60,7 +60,7 @@ def write_comparison(
     *,
     overwrite: bool = False,
 ) -> None:
-    """Write ``metrics.json``, ``results.jsonl`` and what ``report(folder)`` adds, whole or not at all."""
+    """Write ``metrics.json``, ``results.jsonl`` and a report, whole or not at all."""
 
     def fill(target: Path) -> None:
         write_json(target / "metrics.json", metrics)

@@ -64,8 +64,8 @@ def _check_same_space(run: Run, data: MultiLabelData) -> None:
     if data.label_names != run.label_names or data.n_features != run.config.n_features:
         raise value_error(
             "DATA",
-            must=f"have the run's {run.config.n_features} features and {len(run.label_names)} labels, "
-            "in its order",
+            must=f"have the run's {run.config.n_features} features and "
+            f"{len(run.label_names)} labels, in its order",
             got=f"{data.n_features} features and {data.n_labels} labels",
         )
 

@@ -20,9 +20,7 @@ from fairpo.models.checkpoint import write_atomic
 def check_predictions_path(path: Path, *, overwrite: bool) -> None:
     """Refuse, before any work, a kind of file that cannot be written or a file that exists."""
     if path.suffix not in _WRITERS:
-        raise value_error(
-            "--out", must=f"end in {', '.join(_WRITERS)}", got=repr(path.name)
-        )
+        raise value_error("--out", must=f"end in {', '.join(_WRITERS)}", got=repr(path.name))
     if path.suffix == ".parquet":
         require("pyarrow", extra="table", purpose="writing Parquet")
     if path.exists() and not overwrite:
@@ -30,7 +28,10 @@ def check_predictions_path(path: Path, *, overwrite: bool) -> None:
 
 
 def write_predictions(
-    path: Path, probabilities: NDArray[np.float64], label_names: Sequence[str], ids: Sequence[str] | None
+    path: Path,
+    probabilities: NDArray[np.float64],
+    label_names: Sequence[str],
+    ids: Sequence[str] | None,
 ) -> None:
     """Write probabilities (rows, labels) with the rows' ids, in the form the suffix names.
 

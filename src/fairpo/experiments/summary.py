@@ -91,9 +91,7 @@ def summarise(
     }
 
 
-def result_rows(
-    data: MultiLabelData, plan: Plan, results: SeedResults
-) -> list[dict[str, Any]]:
+def result_rows(data: MultiLabelData, plan: Plan, results: SeedResults) -> list[dict[str, Any]]:
     """One row for ``results.jsonl`` for each method of a seed: all metrics, selected and last."""
     test = data.rows("test")
     targets = data.targets_of(test)
@@ -166,12 +164,12 @@ class _Scored:
 
     def row(self, method: str, epoch: str) -> dict[str, Any]:
         results = [r for seed in self.seeds for r in seed.results if r.method == method]
-        fallbacks = [_falls_back(result) for result in results]
+        fallbacks = [back for result in results if (back := _falls_back(result)) is not None]
         return {
             "method": method,
             "summary": get_method(method).summary,
             "epoch": epoch,
-            "fell_back_share": None if None in fallbacks else float(np.mean(fallbacks)),
+            "fell_back_share": float(np.mean(fallbacks)) if fallbacks else None,
             "seconds": round(float(np.mean([result.seconds for result in results])), 3),
             "cells": {
                 f"{metric}/{group}": self._cell(method, epoch, f"{metric}/{group}")
@@ -257,7 +255,9 @@ def _per_label(
     return [
         {
             "label": name,
-            "groups": [g for g, inside in zip(groups.names, membership[:, index], strict=True) if inside],
+            "groups": [
+                g for g, inside in zip(groups.names, membership[:, index], strict=True) if inside
+            ],
             "train_positives": int(train[index]),
             "test_positives": int(test[index]),
             "reference_ap": none_if_nan(float(start[index])),
@@ -286,7 +286,9 @@ def _undefined(
     frame = LabelFrame.from_scores(seeds[0].test_logits, targets, groups.as_mapping(), names)
     return {
         "labels_without_positives": list(frame.undefined.labels_without_positives["all"]),
-        "rows_without_f1": {name: int(frame.undefined.rows_without_f1[name]) for name in groups.names},
+        "rows_without_f1": {
+            name: int(frame.undefined.rows_without_f1[name]) for name in groups.names
+        },
     }
 
 
@@ -301,5 +303,3 @@ def _notes(seeds: Sequence[SeedResults], groups: LabelGroups, data: MultiLabelDa
             count = sum(text in r.fitted.notes for r in per_seed)
             notes.append(f"{result.method} ({count} of {len(seeds)} seeds): {text}")
     return notes
-
-

@@ -53,7 +53,9 @@ def dpo_loss(
     return -F.logsigmoid(beta * (chosen - rejected - offset))
 
 
-def simpo_loss(chosen: Tensor, rejected: Tensor, *, beta: float = 1.0, margin: float = 0.0) -> Tensor:
+def simpo_loss(
+    chosen: Tensor, rejected: Tensor, *, beta: float = 1.0, margin: float = 0.0
+) -> Tensor:
     """SimPO loss of each pair (Eq. 16): ``-log sigmoid(beta (chosen - rejected) - margin)``.
 
     The preference part of CPO (Eq. 17) is the same without a margin.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -23,7 +24,9 @@ class HeadSettings(BaseModel):
     hidden: tuple[int, ...] = Field(
         (256,), description="Widths of the hidden layers; per-label takes one, 16 is usual there."
     )
-    dropout: float = Field(0.3, ge=0, lt=1, description="Share of hidden units dropped in training.")
+    dropout: float = Field(
+        0.3, ge=0, lt=1, description="Share of hidden units dropped in training."
+    )
     scaling: Literal["standard", "none"] = Field(
         "standard",
         description="Whether features are centred and scaled by the training rows' mean and "
@@ -99,7 +102,7 @@ class Policy(nn.Module):
         logits: Tensor = self.body(self.scaling(features))
         if not self.residual:
             return logits
-        assert reference_logits is not None  # noqa: S101  the door has checked
+        assert reference_logits is not None
         return logits + reference_logits
 
     def _start_at_zero(self) -> None:
@@ -116,6 +119,6 @@ def _body(n_features: int, n_labels: int, settings: HeadSettings) -> nn.Module:
         return PerLabelMLP(n_features, n_labels, hidden, settings.dropout)
     widths = [n_features, *(settings.hidden if settings.kind == "mlp" else ())]
     layers: list[nn.Module] = []
-    for before, after in zip(widths, widths[1:], strict=False):
+    for before, after in pairwise(widths):
         layers += [nn.Linear(before, after), nn.ReLU(), nn.Dropout(settings.dropout)]
     return nn.Sequential(*layers, nn.Linear(widths[-1], n_labels))

@@ -79,7 +79,11 @@ class BCEObjective(Objective):
             groups = group_sums(inputs.bce, inputs.weights, membership)
             shares = membership @ (label_weights * counts)
             shares = shares / shares.sum().clamp_min(torch.finfo(counts.dtype).tiny)
-            signal = inputs.weights @ membership[self._improved].amax(0) > 0 if self._improved else counts[:0]
+            signal = (
+                inputs.weights @ membership[self._improved].amax(0) > 0
+                if self._improved
+                else counts[:0]
+            )
         return ObjectiveOutput(loss, groups.mean(), shares, no_pairs(inputs, signal))
 
     @property

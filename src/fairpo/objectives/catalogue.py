@@ -54,7 +54,9 @@ METHODS: dict[str, Method] = {
         defaults={"weight_rule": "excess", "step_size": 1.0},
     ),
     "fairpo-dpo": Method("FairPO with the DPO preference (Eq. 10)", parts={"preference": "dpo"}),
-    "fairpo-simpo": Method("FairPO with the SimPO preference (Eq. 16)", parts={"preference": "simpo"}),
+    "fairpo-simpo": Method(
+        "FairPO with the SimPO preference (Eq. 16)", parts={"preference": "simpo"}
+    ),
     "fairpo-cpo": Method("FairPO with the CPO preference (Eq. 19)", parts={"preference": "cpo"}),
 }
 
@@ -67,7 +69,9 @@ ABLATIONS: dict[str, dict[str, Any]] = {
 
 def method_names() -> tuple[str, ...]:
     """Return every legal method name, ablations (``<method>/<ablation>``) included."""
-    ablated = [f"{name}/{part}" for name in METHODS if name.startswith("fairpo-") for part in ABLATIONS]
+    ablated = [
+        f"{name}/{part}" for name in METHODS if name.startswith("fairpo-") for part in ABLATIONS
+    ]
     return (*METHODS, *ablated)
 
 
@@ -133,7 +137,9 @@ def make_objective(
     values = {**bundle, **method.defaults, **settings}
     parts = dict(method.parts)
     if "weight_rule" in parts and "weight_rule" in settings:
-        raise value_error("weight_rule", must=f"not be set for {name}", got=repr(settings["weight_rule"]))
+        raise value_error(
+            "weight_rule", must=f"not be set for {name}", got=repr(settings["weight_rule"])
+        )
     if "weight_rule" in parts:
         values["weight_rule"] = parts.pop("weight_rule")
     return FairPOObjective(groups, **parts, settings=build_settings(FairPOSettings, values))

@@ -80,7 +80,9 @@ class FairPOObjective(Objective):
             else PairTerm(preference, self.settings, membership * improve)
         )
         if not (callable(constraint) or constraint in ("hinge", "bce")):
-            raise value_error("constraint", must="be 'hinge', 'bce' or a function", got=repr(constraint))
+            raise value_error(
+                "constraint", must="be 'hinge', 'bce' or a function", got=repr(constraint)
+            )
         self.constraint = constraint
         self.group_weights = GroupWeights(
             len(groups.groups),

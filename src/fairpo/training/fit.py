@@ -95,7 +95,9 @@ def train_reference(
     """
     notes = _untrainable_labels(data)
     policy = new_policy(data, head, settings.seed)
-    everything = LabelGroups([LabelGroup("all", tuple(range(data.n_labels)), "protect")], data.n_labels)
+    everything = LabelGroups(
+        [LabelGroup("all", tuple(range(data.n_labels)), "protect")], data.n_labels
+    )
     rows = training_rows(data, "train", sample_weight=sample_weight)
     training = train(
         policy,
@@ -303,7 +305,9 @@ def _scorer(
 ) -> Callable[[Policy], ValidationScores]:
     rows = training_rows(data, "validation", reference_logits)
     targets = data.targets_of(rows.rows)
-    return lambda policy: ValidationScores.from_logits(predict_logits(policy, rows), targets, groups)
+    return lambda policy: ValidationScores.from_logits(
+        predict_logits(policy, rows), targets, groups
+    )
 
 
 def _reference_as_method(
@@ -351,4 +355,6 @@ def _untrainable_labels(data: MultiLabelData) -> list[str]:
     if not names:
         return []
     shown = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
-    return [f"{len(names)} labels have no positive in the training rows and cannot be learnt: {shown}."]
+    return [
+        f"{len(names)} labels have no positive in the training rows and cannot be learnt: {shown}."
+    ]

@@ -20,7 +20,7 @@ from fairpo.objectives import Objective, ObjectiveOutput
 from fairpo.training.selection import Selector, ValidationScores
 from fairpo.training.settings import TrainingSettings
 
-N_TRACE = 100
+N_TRACE = 50
 """Points of the trace of losses and weights over a training, enough for a picture."""
 
 _EVALUATION_ROWS = 4096
@@ -169,7 +169,7 @@ def _step(
     weight = _entry_weight(rows, positions, settings, targets, generator)
     output: ObjectiveOutput = objective(logits, targets, reference, entry_weight=weight)
     optimizer.zero_grad(set_to_none=True)
-    output.loss.backward()
+    torch.autograd.backward(output.loss)
     if settings.gradient_clip:
         torch.nn.utils.clip_grad_norm_(policy.parameters(), settings.gradient_clip)
     for group in optimizer.param_groups:
@@ -248,7 +248,13 @@ class _Recorder:
         self, epoch: int, epochs: int, rate: float, scores: ValidationScores, seconds: float
     ) -> dict[str, Any]:
         means = torch.stack(self.diagnostics).nanmean(0).tolist()
-        fields = ("n_pairs", "confusing_share", "chosen_log_score", "rejected_log_score", "no_signal_share")
+        fields = (
+            "n_pairs",
+            "confusing_share",
+            "chosen_log_score",
+            "rejected_log_score",
+            "no_signal_share",
+        )
         record = {
             "epoch": epoch,
             "epochs": epochs,
@@ -257,7 +263,9 @@ class _Recorder:
             "loss": float(self.losses) / self.in_epoch,
             "group_losses": self._named(torch.as_tensor(self.group_losses) / self.in_epoch),
             "group_weights": self._named(self.group_weights),
-            "diagnostics": {name: none_if_nan(value) for name, value in zip(fields, means, strict=True)},
+            "diagnostics": {
+                name: none_if_nan(value) for name, value in zip(fields, means, strict=True)
+            },
             "validation": {key: none_if_nan(value) for key, value in scores.as_metrics().items()},
             "seconds": round(seconds, 4),
         }

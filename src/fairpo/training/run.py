@@ -161,7 +161,9 @@ def check_output(folder: Path, *, overwrite: bool) -> None:
     if folder.is_dir() and any(folder.iterdir()):
         ours = (folder / CONFIG).is_file() or (folder / "metrics.json").is_file()
         if not ours:
-            raise file_error(folder, "is not empty and does not hold a run", "Choose another folder.")
+            raise file_error(
+                folder, "is not empty and does not hold a run", "Choose another folder."
+            )
         if not overwrite:
             raise file_error(
                 folder, "already holds a run", "Choose another folder, or say --overwrite."
@@ -198,7 +200,11 @@ def write_folder(folder: Path, fill: Callable[[Path], None], *, overwrite: bool)
 
 
 def write_run(
-    folder: Path, config: RunConfig, fitted: FittedMethod, reference: Reference, label_names: tuple[str, ...]
+    folder: Path,
+    config: RunConfig,
+    fitted: FittedMethod,
+    reference: Reference,
+    label_names: tuple[str, ...],
 ) -> None:
     """Write the model part of a run into an existing folder."""
     text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
@@ -243,7 +249,10 @@ def load(folder: str | Path) -> Run:
     config = _read_config(folder / CONFIG)
     labels = read_json(folder / "labels.json")
     groups = LabelGroups(
-        [LabelGroup(item["name"], tuple(item["indices"]), item["role"]) for item in labels["groups"]],
+        [
+            LabelGroup(item["name"], tuple(item["indices"]), item["role"])
+            for item in labels["groups"]
+        ],
         config.n_labels,
     )
     policy = Policy(config.n_features, config.n_labels, config.head, residual=config.residual)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -24,9 +23,7 @@ class ValidationScores:
     @classmethod
     def from_ap(cls, ap: NDArray[np.float64], groups: LabelGroups) -> ValidationScores:
         """Average the per-label AP (labels,) over the groups."""
-        return cls(
-            _mean(ap[groups.privileged]), _mean(ap[groups.non_privileged]), _mean(ap)
-        )
+        return cls(_mean(ap[groups.privileged]), _mean(ap[groups.non_privileged]), _mean(ap))
 
     @classmethod
     def from_logits(
