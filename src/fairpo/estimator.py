@@ -261,9 +261,7 @@ class FairPOClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             dtype=[np.float64, np.float32],
             ensure_all_finite=False,
         )
-        features: NDArray[np.float64] = (
-            sparse.csr_array(checked).toarray() if sparse.issparse(checked) else checked
-        )
+        features: NDArray[np.float64] = checked.toarray() if sparse.issparse(checked) else checked
         check_finite(features, "X")
         return features
 

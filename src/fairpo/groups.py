@@ -228,7 +228,9 @@ def label_indices(names: Iterable[str], label_names: Sequence[str]) -> list[int]
 class PrivilegedRule(Protocol):
     """How the privileged labels are found once targets and reference are known."""
 
-    needs_reference_ap: bool
+    @property
+    def needs_reference_ap(self) -> bool:
+        """Whether :meth:`resolve` must be given the reference's AP."""
 
     def resolve(
         self,

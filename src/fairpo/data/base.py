@@ -141,7 +141,7 @@ def dense_targets(
 ) -> NDArray[np.int8]:
     """Targets of some rows as a dense int8 array."""
     part = targets[rows]
-    return part.toarray() if sparse.issparse(part) else part
+    return part if isinstance(part, np.ndarray) else part.toarray()
 
 
 def as_targets(values: Any, *, missing: Missing = None) -> Targets:
@@ -203,7 +203,7 @@ def _check_entries(entries: NDArray[Any], missing: Missing) -> None:
 
 def positive_counts(targets: Targets) -> NDArray[np.int64]:
     """Number of positives per label, shape (L,); missing entries do not count."""
-    if sparse.issparse(targets):
+    if not isinstance(targets, np.ndarray):
         ones = targets.indices[np.asarray(targets.data) == 1]
         return np.bincount(ones, minlength=targets.shape[1]).astype(np.int64)
     return np.asarray((np.asarray(targets) == 1).sum(axis=0), dtype=np.int64)
@@ -217,7 +217,7 @@ def fingerprint(data: MultiLabelData) -> str:
         digest.update(np.ascontiguousarray(data.split[name]).tobytes())
     rows = np.linspace(0, data.n_rows - 1, min(data.n_rows, 1000)).astype(np.int64)
     digest.update(np.ascontiguousarray(data.features[rows]).tobytes())
-    stored = data.targets if not sparse.issparse(data.targets) else data.targets.indices
+    stored = data.targets if isinstance(data.targets, np.ndarray) else data.targets.indices
     digest.update(np.ascontiguousarray(stored).tobytes())
     return digest.hexdigest()[:16]
 

@@ -246,10 +246,12 @@ def _per_label(
     test = positive_counts(targets)
     methods = [result.method for result in seeds[0].results]
     ap = {method: np.zeros(data.n_labels) for method in methods}
+    last = {method: np.zeros(data.n_labels) for method in methods}
     start = np.zeros(data.n_labels)
     for seed in seeds:
         for result in seed.results:
             ap[result.method] += average_precision(result.selected_logits, targets) / len(seeds)
+            last[result.method] += average_precision(result.last_logits, targets) / len(seeds)
         start += average_precision(seed.test_logits, targets) / len(seeds)
     membership = groups.membership
     return [
@@ -262,6 +264,7 @@ def _per_label(
             "test_positives": int(test[index]),
             "reference_ap": none_if_nan(float(start[index])),
             "ap": {method: none_if_nan(float(ap[method][index])) for method in methods},
+            "ap_last": {method: none_if_nan(float(last[method][index])) for method in methods},
         }
         for index, name in enumerate(data.label_names)
     ]

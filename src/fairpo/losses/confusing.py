@@ -92,7 +92,9 @@ def confusing_positives(logits: Tensor, targets: Tensor, privileged: Tensor) -> 
 def join_pairs(first: ConfusingPairs, second: ConfusingPairs) -> ConfusingPairs:
     """Put two lists of pairs into one."""
     joined = [torch.cat(parts) for parts in zip(first[:4], second[:4], strict=True)]
-    return ConfusingPairs(*joined, first.n_possible + second.n_possible)
+    rows, preferred, rejected, owner = joined
+    n_possible = first.n_possible + second.n_possible
+    return ConfusingPairs(rows, preferred, rejected, owner, n_possible)
 
 
 def draw_one_pair(
@@ -112,4 +114,5 @@ def draw_one_pair(
     entry = pairs.rows * shape[1] + pairs.owner
     highest = ranks.new_full((shape.numel(),), -1).scatter_reduce(0, entry, ranks, "amax")
     kept = ranks == highest[entry]
-    return ConfusingPairs(*(part[kept] for part in pairs[:4]), pairs.n_possible)
+    rows, preferred, rejected, owner = (part[kept] for part in pairs[:4])
+    return ConfusingPairs(rows, preferred, rejected, owner, pairs.n_possible)

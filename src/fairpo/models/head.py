@@ -47,7 +47,8 @@ class Scaling(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Scale (batch, features)."""
-        return (features - self.mean) / self.scale
+        scaled: Tensor = (features - self.mean) / self.scale
+        return scaled
 
 
 class PerLabelMLP(nn.Module):
@@ -69,8 +70,8 @@ class PerLabelMLP(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (batch, features) to logits (batch, labels)."""
-        hidden = self.dropout(torch.relu(self.first(features)))
-        return (hidden.unflatten(1, self.second.shape) * self.second).sum(2) + self.bias
+        hidden: Tensor = self.dropout(torch.relu(self.first(features)))
+        return (hidden.view(-1, *self.second.shape) * self.second).sum(2) + self.bias
 
 
 class Policy(nn.Module):
@@ -106,14 +107,14 @@ class Policy(nn.Module):
         return logits + reference_logits
 
     def _start_at_zero(self) -> None:
-        last = self.body if isinstance(self.body, PerLabelMLP) else self.body[-1]
-        weight = last.second if isinstance(last, PerLabelMLP) else last.weight
+        last = self.body[-1] if isinstance(self.body, nn.Sequential) else self.body
         with torch.no_grad():
-            weight.zero_()
-            last.bias.zero_()
+            for name, parameter in last.named_parameters(recurse=False):
+                if name in ("weight", "second", "bias"):
+                    parameter.zero_()
 
 
-def _body(n_features: int, n_labels: int, settings: HeadSettings) -> nn.Module:
+def _body(n_features: int, n_labels: int, settings: HeadSettings) -> PerLabelMLP | nn.Sequential:
     if settings.kind == "per-label":
         hidden = settings.hidden[0] if settings.hidden else 16
         return PerLabelMLP(n_features, n_labels, hidden, settings.dropout)

@@ -143,7 +143,7 @@ def trace(
             detail="seed:N",
             tooltip=["method:N", "seed:N", "group:N", *_numbers("epoch", quantity)],
         )
-        .properties(width=205, height=120)
+        .properties(width=225, height=120)
     )
     panels = lines.facet(
         facet=alt.Facet("method:N", title=None, sort=methods), columns=4, data=alt.Data(values=rows)

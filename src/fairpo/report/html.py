@@ -62,11 +62,12 @@ def render_report(metrics: dict[str, Any]) -> str:
     specs: dict[str, Any] = {}
     if points:
         specs["trade-off"] = charts.trade_off(points).to_dict()
-    for number, method in enumerate(trained):
-        rows = [_label_change(row, method) for row in labels]
+    views = _label_views(metrics)
+    for number, (name, method, epoch) in enumerate(views):
+        rows = [_label_change(row, method, epoch) for row in labels]
         drawn = [row for row in rows if row["change"] is not None]
         if drawn:
-            specs[f"labels-{number}"] = charts.per_label(drawn, method).to_dict()
+            specs[f"labels-{number}"] = charts.per_label(drawn, name).to_dict()
     if trace:
         shown = [method for method in trained if any(row["method"] == method for row in trace)]
         specs["weights"] = charts.trace(trace, shown, "weight", "group weight").to_dict()
@@ -76,6 +77,7 @@ def render_report(metrics: dict[str, Any]) -> str:
         titles=METRIC_TITLES,
         groups=[group["name"] for group in metrics["groups"]],
         trained=trained,
+        views=[name for name, _, _ in views],
         headline=_headline(metrics),
         points=points,
         labels=labels,
@@ -107,7 +109,7 @@ def _vega() -> Markup:
     from altair.utils._importers import vl_version_for_vl_convert
 
     # The library's own code, which may hold "</script>" in a string.
-    bundle = vl_convert.javascript_bundle(vl_version=vl_version_for_vl_convert())
+    bundle = vl_convert.javascript_bundle(vl_version=vl_version_for_vl_convert())  # type: ignore[call-arg]
     return Markup(bundle.replace("</script", "<\\/script"))
 
 
@@ -179,8 +181,22 @@ def _label_rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:
     return sorted(metrics["per_label"], key=rank)
 
 
-def _label_change(row: dict[str, Any], method: str) -> dict[str, Any]:
-    before, after = row["reference_ap"], row["ap"].get(method)
+def _label_views(metrics: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """Name, method and epoch of each picture: the last epoch where the reference was returned."""
+    views = []
+    for row in metrics["rows"]:
+        if row["method"] == metrics["reference_method"] or row["epoch"] != "selected":
+            continue
+        if row["fell_back_share"] == 1:
+            name = f"{row['method']}, last epoch (the reference was returned)"
+            views.append((name, row["method"], "last"))
+        else:
+            views.append((row["method"], row["method"], "selected"))
+    return views
+
+
+def _label_change(row: dict[str, Any], method: str, epoch: str) -> dict[str, Any]:
+    before, after = row["reference_ap"], row["ap" if epoch == "selected" else "ap_last"][method]
     known = before is not None and after is not None
     return {
         "label": row["label"],
