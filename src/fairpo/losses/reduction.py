@@ -21,7 +21,8 @@ class GroupSums(NamedTuple):
 
     def mean(self) -> Tensor:
         """Totals over counts; exactly 0, with a graph, where the count is 0."""
-        return self.totals / self.counts.clamp_min(torch.finfo(self.counts.dtype).tiny)
+        # Not by a tiny number: its inverse overflows in the gradient.
+        return self.totals / self.counts.where(self.counts > 0, 1)
 
 
 def group_sums(values: Tensor, weights: Tensor, membership: Tensor) -> GroupSums:

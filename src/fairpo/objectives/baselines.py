@@ -49,6 +49,7 @@ class BCEObjective(Objective):
     needs_reference = False
     _membership: Tensor
     _label_weights: Tensor
+    _improved: Tensor
 
     def __init__(self, groups: LabelGroups, **options: Any) -> None:
         super().__init__(groups)
@@ -56,6 +57,8 @@ class BCEObjective(Objective):
         label_weights = torch.ones(groups.n_labels)
         label_weights[torch.from_numpy(groups.privileged)] = self.settings.privileged_weight
         self.register_buffer("_label_weights", label_weights, persistent=False)
+        self.register_buffer("_improved", torch.zeros(groups.n_labels), persistent=False)
+        self._improved[torch.from_numpy(groups.privileged)] = 1
         membership = torch.from_numpy(groups.membership).float()
         self.register_buffer("_membership", membership, persistent=False)
 
@@ -70,22 +73,13 @@ class BCEObjective(Objective):
         """Return the loss of a batch; see :class:`~fairpo.objectives.base.Objective`."""
         inputs = StepInputs(logits, targets, reference_logits, entry_weight)
         label_weights = self._label_weights.to(inputs.logits.dtype)
-        counts = inputs.weights.sum(0)
-        total = (label_weights * counts).sum().clamp_min(torch.finfo(counts.dtype).tiny)
-        sums = (inputs.bce * inputs.weights).sum(0)
-        loss = (label_weights * sums).sum() / total
+        membership = self._membership.to(inputs.logits.dtype)
+        entry_weights = inputs.weights * label_weights
+        everything = membership.new_ones(1, membership.shape[1])
+        loss = group_sums(inputs.bce, entry_weights, everything).mean().squeeze(0)
         with torch.no_grad():
-            membership = self._membership.to(counts.dtype)
             groups = group_sums(inputs.bce, inputs.weights, membership)
-            shares = membership @ (label_weights * counts)
-            shares = shares / shares.sum().clamp_min(torch.finfo(counts.dtype).tiny)
-            signal = (
-                inputs.weights @ membership[self._improved].amax(0) > 0
-                if self._improved
-                else counts[:0]
-            )
+            shares = membership @ entry_weights.sum(0)
+            shares = shares / shares.sum().clamp_min(torch.finfo(shares.dtype).tiny)
+            signal = inputs.weights @ self._improved.to(shares.dtype) > 0
         return ObjectiveOutput(loss, groups.mean(), shares, no_pairs(inputs, signal))
-
-    @property
-    def _improved(self) -> list[int]:
-        return [index for index, role in enumerate(self.groups.roles) if role == "improve"]

@@ -71,6 +71,12 @@ class FairPOObjective(Objective):
             raise value_error(
                 "settings", must="be given whole or as keywords, not both", got=", ".join(options)
             )
+        if isinstance(weight_rule, str):
+            options = {
+                **(settings.model_dump() if settings else options),
+                "weight_rule": weight_rule,
+            }
+            settings = None
         self.settings = settings or build_settings(FairPOSettings, options)
         membership = torch.from_numpy(groups.membership).float()
         improve = torch.tensor([[role == "improve"] for role in groups.roles]).float()
@@ -86,7 +92,7 @@ class FairPOObjective(Objective):
         self.constraint = constraint
         self.group_weights = GroupWeights(
             len(groups.groups),
-            rule=weight_rule or self.settings.weight_rule,
+            rule=weight_rule if callable(weight_rule) else self.settings.weight_rule,
             step_size=self.settings.step_size,
             floor=self.settings.floor,
             has_members=membership.any(1).tolist(),
@@ -94,7 +100,7 @@ class FairPOObjective(Objective):
         self.register_buffer("_membership", membership, persistent=False)
         self.register_buffer("_protected", membership * (1 - improve), persistent=False)
         self._protects = bool(self._protected.any())
-        targets = torch.tensor([self._target(role) for role in groups.roles])
+        targets = torch.tensor([self._target(role) for role in groups.roles], dtype=torch.float64)
         self.register_buffer("_excess_targets", targets, persistent=False)
         self.needs_reference = (
             self.preference.needs_reference
