@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from fairpo._checks import file_error, unknown_name
+from fairpo._checks import FairPOFileError, file_error, unknown_name
 from fairpo.data.base import MultiLabelData, Targets, as_targets, default_label_names
 
 
@@ -65,10 +65,13 @@ def load_features(path: str | Path) -> tuple[NDArray[np.float32], tuple[str, ...
 
 def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not hasattr(archive, "files"):
+        with path.open("rb") as stream:
+            archive = np.load(stream, allow_pickle=False)
+            if isinstance(archive, np.ndarray):
                 raise file_error(path, "is a single array, not an .npz archive with X and Y")
             return {name: archive[name] for name in archive.files}
+    except FairPOFileError:
+        raise
     except FileNotFoundError as error:
         raise file_error(path, "does not exist") from error
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:

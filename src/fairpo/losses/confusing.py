@@ -97,6 +97,12 @@ def join_pairs(first: ConfusingPairs, second: ConfusingPairs) -> ConfusingPairs:
     return ConfusingPairs(rows, preferred, rejected, owner, n_possible)
 
 
+def keep_pairs(pairs: ConfusingPairs, kept: Tensor) -> ConfusingPairs:
+    """Keep the pairs that ``kept`` (bool, (pairs,)) marks."""
+    rows, preferred, rejected, owner = (part[kept] for part in pairs[:4])
+    return ConfusingPairs(rows, preferred, rejected, owner, pairs.n_possible)
+
+
 def draw_one_pair(
     pairs: ConfusingPairs, shape: torch.Size, generator: torch.Generator
 ) -> ConfusingPairs:
@@ -113,6 +119,4 @@ def draw_one_pair(
     ranks = torch.randperm(pairs.rows.numel(), generator=generator).to(pairs.rows.device)
     entry = pairs.rows * shape[1] + pairs.owner
     highest = ranks.new_full((shape.numel(),), -1).scatter_reduce(0, entry, ranks, "amax")
-    kept = ranks == highest[entry]
-    rows, preferred, rejected, owner = (part[kept] for part in pairs[:4])
-    return ConfusingPairs(rows, preferred, rejected, owner, pairs.n_possible)
+    return keep_pairs(pairs, ranks == highest[entry])

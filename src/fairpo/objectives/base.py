@@ -67,6 +67,11 @@ class StepInputs:
         """Number of examples."""
         return self.logits.shape[0]
 
+    @property
+    def weighted(self) -> bool:
+        """Whether entries have weights of their own."""
+        return self._entry_weight is not None
+
     def position(self, rows: Tensor, labels: Tensor) -> Tensor:
         """Flat positions of entries, for :meth:`at`."""
         return rows * self.logits.shape[1] + labels

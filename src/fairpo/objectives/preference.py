@@ -16,6 +16,7 @@ from fairpo.losses.confusing import (
     confusing_positives,
     draw_one_pair,
     join_pairs,
+    keep_pairs,
     privileged_positives,
 )
 from fairpo.losses.preference import dpo_loss, scores, simpo_loss
@@ -92,6 +93,9 @@ class PairTerm(nn.Module):
         if self.settings.pairs == "both":
             others = confusing_positives(inputs.logits, inputs.targets, self.privileged)
             pairs = join_pairs(pairs, others)
+        if inputs.weighted:  # an entry without weight takes no part: neither do its pairs
+            weights = inputs.at(inputs.weights, inputs.position(pairs.rows, pairs.owner))
+            pairs = keep_pairs(pairs, weights > 0)
         n_confusing = pairs.rows.numel()
         if self.settings.sampling == "one":
             pairs = draw_one_pair(pairs, inputs.logits.shape, self._generator())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -326,8 +327,6 @@ def _reference_as_method(
 
 
 def _with_state(policy: Policy, state: Mapping[str, torch.Tensor]) -> Policy:
-    import copy
-
     other = copy.deepcopy(policy)
     other.load_state_dict(state)
     return other

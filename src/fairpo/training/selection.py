@@ -77,12 +77,14 @@ class Selector:
     def offer(self, epoch: int, scores: ValidationScores) -> bool:
         """Enter an epoch; return whether it is the new best."""
         goal = scores.overall if self.reference is None else scores.goal
+        if math.isnan(goal):  # nothing to choose by: the reference stays, or trains to its end
+            self.best_epoch = epoch if self.reference is None else self.best_epoch
+            return self.reference is None
         self.stale_epochs = 0 if goal > self._highest else self.stale_epochs + 1
         self._highest = max(goal, self._highest)
-        undefined = math.isnan(goal) and self.best_epoch == 0 and self.reference is None
-        if not (undefined or (goal > self.best_goal and self._admits(scores))):
+        if not (goal > self.best_goal and self._admits(scores)):
             return False
-        self.best_epoch, self.best_goal = epoch, (-math.inf if undefined else goal)
+        self.best_epoch, self.best_goal = epoch, goal
         return True
 
     @property

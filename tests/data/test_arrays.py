@@ -1,0 +1,81 @@
+import numpy as np
+import pytest
+from scipy import sparse
+
+from fairpo import load_data
+from fairpo._checks import FairPOFileError, FairPOValueError
+from fairpo.data.arrays import load_features, load_npz
+
+
+def test_splits_come_from_the_indices_and_the_rest_is_validation(npz, data):
+    loaded = load_npz(npz)
+    assert loaded.label_names == data.label_names
+    assert loaded.rows("validation").tolist() == data.rows("validation").tolist()
+    assert np.array_equal(loaded.features, data.features)
+
+
+def test_sparse_arrays(tmp_path):
+    X = sparse.random_array((20, 5), density=0.3, format="csr", rng=np.random.default_rng(0))
+    path = tmp_path / "sparse.npz"
+    np.savez(
+        path,
+        X_data=X.data,
+        X_indices=X.indices,
+        X_indptr=X.indptr,
+        X_shape=X.shape,
+        Y=np.eye(20, 4, dtype=int),
+    )
+    loaded = load_data(path)
+    assert np.allclose(loaded.features, X.toarray())
+    assert loaded.label_names == ("label_0", "label_1", "label_2", "label_3")
+    assert {name: len(rows) for name, rows in loaded.split.items()}.keys() == {
+        "train",
+        "validation",
+        "test",
+    }
+    assert sum(map(len, loaded.split.values())) == 20
+
+
+@pytest.mark.parametrize("kind", ["truncated", "text", "empty", "missing", "array"])
+def test_unreadable_files_are_named(tmp_path, npz, kind):
+    path = tmp_path / f"{kind}.npz"
+    if kind == "truncated":
+        path.write_bytes(npz.read_bytes()[:-200])
+    elif kind == "text":
+        path.write_text("hello")
+    elif kind == "empty":
+        path.write_bytes(b"")
+    elif kind == "array":
+        with path.open("wb") as stream:
+            np.save(stream, np.zeros(3))
+    with pytest.raises(
+        FairPOFileError,
+        match=rf"{kind}\.npz: (is truncated or not|does not exist|is a single array)",
+    ):
+        load_data(path)
+
+
+def test_pickled_arrays_are_never_loaded(tmp_path):
+    path = tmp_path / "objects.npz"
+    np.savez(path, X=np.array([{"a": 1}], dtype=object), Y=np.ones((1, 1)))
+    with pytest.raises(FairPOFileError, match="allow_pickle=False"):
+        load_data(path)
+
+
+def test_a_missing_array_is_named(tmp_path):
+    path = tmp_path / "no_y.npz"
+    np.savez(path, X=np.zeros((3, 2)))
+    with pytest.raises(
+        FairPOValueError, match="array 'Y' is not among the 1 arrays in the file. Known: X"
+    ):
+        load_data(path)
+    features, ids = load_features(path)
+    assert features.shape == (3, 2)
+    assert ids is None
+
+
+def test_other_kinds_of_source_are_refused(tmp_path):
+    with pytest.raises(
+        FairPOFileError, match="is not a kind of data that can be read. Give digits or"
+    ):
+        load_data(tmp_path / "table.csv")

@@ -1,0 +1,229 @@
+"""The loop through its doors: determinism, the reference, selection, bring your own model."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from fairpo._checks import FairPOError, FairPOValueError, build_settings
+from fairpo.groups import LabelPartition, parse_privileged
+from fairpo.models import HeadSettings
+from fairpo.objectives import FairPOObjective, method_names
+from fairpo.training.fit import (
+    as_logits,
+    choose_groups,
+    policy_logits,
+    scores_reference,
+    start_policy,
+    train_method,
+    train_reference,
+)
+from fairpo.training.settings import TrainingSettings, training_preset
+
+HEAD = HeadSettings(hidden=(16,))
+SHORT = TrainingSettings(epochs=3, reference_epochs=6, batch_size=64)
+
+
+@pytest.fixture
+def reference(data):
+    return train_reference(data, HEAD, SHORT)
+
+
+@pytest.fixture
+def groups(data):
+    return LabelPartition.rarest(data.targets[data.rows("train")], 0.3)
+
+
+def same(first, second):
+    return all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize("method", ["bce-reweighted", "fairpo-dpo", "fairpo-cpo"])
+@pytest.mark.parametrize("preset", ["paper-v1", "paper-v2"])
+def test_runs_are_bit_identical_by_seed(data, groups, method, preset):
+    def run(seed):
+        settings = SHORT.model_copy(update={"seed": seed})
+        reference = train_reference(data, HEAD, settings)
+        return train_method(data, reference, groups, method, settings, preset=preset).training
+
+    torch.manual_seed(123)  # a caller's generator must not matter, and must not be touched
+    first = run(0)
+    expected = torch.rand(1)
+    torch.manual_seed(123)
+    assert torch.equal(torch.rand(1), expected)
+    second, third = run(0), run(1)
+    assert same(first.last_state, second.last_state)
+    assert not same(first.last_state, third.last_state)
+    assert first.epochs[-1]["group_weights"] == second.epochs[-1]["group_weights"]
+
+
+@pytest.mark.parametrize("method", method_names())
+def test_every_method_trains_and_is_recorded(data, reference, groups, method):
+    fitted = train_method(data, reference, groups, method, SHORT)
+    if method == "bce":
+        assert fitted.training is reference.training
+        return
+    assert not same(fitted.training.last_state, reference.policy.state_dict())
+    record = fitted.training.epochs[-1]
+    assert record["validation"]["map/privileged"] > 0
+    assert set(record["group_losses"]) == {"privileged", "non_privileged"}
+    assert fitted.training.trace
+
+
+def test_every_method_starts_as_the_reference(data, reference):
+    policy = start_policy(data, reference, HEAD, 0)
+    assert np.array_equal(policy_logits(policy, data), reference.logits)
+    assert policy is not reference.policy
+
+
+def test_fallback_returns_the_reference_and_says_so(data, reference, groups):
+    settings = SHORT.model_copy(update={"learning_rate": 1e-7})
+    fitted = train_method(data, reference, groups, "fairpo-dpo", settings)
+    assert fitted.fell_back
+    assert same(fitted.policy.state_dict(), reference.policy.state_dict())
+    assert any("no gain found" in note for note in fitted.notes)
+    assert not same(fitted.last_policy().state_dict(), reference.policy.state_dict())
+
+
+def test_scores_only_make_a_residual_that_starts_at_zero(data, reference, groups):
+    given = scores_reference(reference.logits, data, "logits")
+    policy = start_policy(data, given, HEAD, 0)
+    assert policy.residual
+    assert np.array_equal(policy_logits(policy, data, given.logits), given.logits)
+    fitted = train_method(data, given, groups, "bce-continued", SHORT, head=HEAD)
+    moved = policy_logits(fitted.last_policy(), data, given.logits)
+    assert np.abs(moved - given.logits).max() > 0
+
+
+def test_probabilities_become_logits():
+    probs = np.array([[0.0, 0.5, 1.0]])
+    logits = as_logits(probs, (1, 3), "probs")
+    assert np.isfinite(logits).all()
+    assert logits[0, 1] == 0
+    assert logits[0, 0] == -logits[0, 2]
+
+
+@pytest.mark.parametrize(
+    ("scores", "kind", "message"),
+    [
+        (np.zeros((3, 6)), "logits", r"reference scores must have shape \(400, 6\).*got \(3, 6\)"),
+        (np.full((400, 6), np.nan), "logits", "reference scores must be finite"),
+        (np.full((400, 6), 3.0), "probs", r"must be in \[0, 1\], got 3 to 3. If these are logits"),
+    ],
+)
+def test_bad_scores_are_refused(data, scores, kind, message):
+    with pytest.raises(FairPOValueError, match=message):
+        scores_reference(scores, data, kind)
+
+
+def test_worst_labels_are_chosen_on_validation(data, reference):
+    from fairpo.metrics import average_precision
+
+    rows = data.rows("validation")
+    ap = average_precision(reference.logits[rows], data.targets_of(rows))
+    chosen = choose_groups(parse_privileged("worst:2"), data, reference).privileged
+    assert set(chosen) == set(np.argsort(ap)[:2])
+
+
+def test_labels_without_a_training_positive_are_told(data):
+    targets = data.targets.copy()
+    targets[data.rows("train"), 2] = 0
+    poor = replace(data, targets=targets)
+    reference = train_reference(poor, HEAD, SHORT)
+    assert (
+        "1 labels have no positive in the training rows and cannot be learnt: c." in reference.notes
+    )
+    groups = choose_groups(parse_privileged("rarest:20%"), poor, reference)
+    assert 2 in groups.privileged
+    assert np.isfinite(
+        train_method(poor, reference, groups, "fairpo-cpo", SHORT).training.epochs[-1]["loss"]
+    )
+
+
+@pytest.mark.parametrize("indices", [[], range(6)])
+@pytest.mark.parametrize(
+    "method", ["fairpo-dpo", "fairpo-cpo", "group-dro-excess", "bce-reweighted"]
+)
+def test_no_privileged_label_or_all_of_them(data, reference, indices, method):
+    fitted = train_method(data, reference, LabelPartition.from_indices(indices, 6), method, SHORT)
+    assert np.isfinite(fitted.training.epochs[-1]["loss"])
+
+
+def test_missing_targets_train_on(data, groups):
+    targets = data.targets.copy()
+    targets[np.random.default_rng(0).random(targets.shape) < 0.3] = -1
+    holed = replace(data, targets=targets)
+    reference = train_reference(holed, HEAD, SHORT)
+    for method in ("fairpo-dpo", "group-dro-excess"):
+        fitted = train_method(holed, reference, groups, method, SHORT, preset="paper-v2")
+        assert np.isfinite(fitted.training.epochs[-1]["loss"])
+
+
+def test_sparse_targets_train_the_same(data, groups):
+    from scipy import sparse
+
+    csr = replace(data, targets=sparse.csr_array(data.targets))
+    first, second = (train_reference(each, HEAD, SHORT) for each in (data, csr))
+    assert np.array_equal(first.logits, second.logits)
+
+
+def test_memory_mapped_features_train_the_same(tmp_path, data):
+    np.save(tmp_path / "x.npy", data.features)
+    mapped = replace(data, features=np.load(tmp_path / "x.npy", mmap_mode="r"))
+    first, second = (train_reference(each, HEAD, SHORT) for each in (data, mapped))
+    assert np.array_equal(first.logits, second.logits)
+
+
+def test_one_label_drawn_per_example(data, reference, groups):
+    one = SHORT.model_copy(update={"label_draw": "one"})
+    drawn = train_method(data, reference, groups, "fairpo-dpo", one).training
+    full = train_method(data, reference, groups, "fairpo-dpo", SHORT).training
+    pairs = [t.epochs[0]["diagnostics"]["n_pairs"] for t in (drawn, full)]
+    assert 0 < pairs[0] < pairs[1] / 2  # one of six labels at a time
+
+
+def test_own_objective(data, reference, groups):
+    def mine(chosen_groups):
+        return FairPOObjective(chosen_groups, preference="simpo", beta=2.0)
+
+    fitted = train_method(data, reference, groups, mine, SHORT)
+    assert fitted.method == "mine"
+
+
+def test_a_loss_that_is_not_finite_stops_with_its_place(data, reference, groups):
+    def broken(chosen_groups):
+        return FairPOObjective(chosen_groups, constraint=lambda z, r, y: z * float("nan"))
+
+    with pytest.raises(
+        FairPOError, match=r"the loss is nan in epoch 1, batch 0: group losses \{'priv"
+    ):
+        train_method(data, reference, groups, broken, SHORT)
+
+
+def test_sample_weight_zero_removes_a_row(data):
+    weight = np.ones(400)
+    weight[:120] = 0
+    targets = data.targets.copy()
+    targets[:120] = 1 - targets[:120]
+    other = replace(data, targets=targets)
+    whole = SHORT.model_copy(update={"batch_size": 240})
+    first, second = (train_reference(d, HEAD, whole, sample_weight=weight) for d in (data, other))
+    assert np.allclose(first.logits, second.logits, atol=1e-5)
+
+
+def test_schedule_clip_and_patience(data, reference, groups):
+    clipped = SHORT.model_copy(update={"gradient_clip": 1e-9, "schedule": "constant"})
+    fitted = train_method(data, reference, groups, "bce-continued", clipped)
+    assert fitted.training.epochs[-1]["learning_rate"] == clipped.learning_rate
+    hasty = SHORT.model_copy(update={"patience": 1, "epochs": 50, "learning_rate": 1.0})
+    assert len(train_method(data, reference, groups, "fairpo-dpo", hasty).training.epochs) < 50
+
+
+def test_training_presets():
+    first = build_settings(TrainingSettings, training_preset("paper-v1"))
+    assert (first.learning_rate, first.batch_size, first.epochs) == (5e-4, 32, 10)
+    second = build_settings(TrainingSettings, training_preset("paper-v2"))
+    assert (second.learning_rate, second.epochs, second.gradient_clip) == (1e-4, 25, 1.0)
+    with pytest.raises(FairPOValueError, match="training preset 'paper' is not among the 3"):
+        training_preset("paper")
