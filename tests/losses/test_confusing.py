@@ -106,9 +106,7 @@ def drawn_from(logits, targets, privileged, generator):
 @pytest.mark.parametrize("seed", range(5))
 def test_one_pair_is_drawn_for_each_entry_that_has_any(seed):
     logits, _, targets = ref.random_batch(seed, 6, 7, missing=0.2)
-    pairs, drawn = drawn_from(
-        logits, targets, torch.arange(5), torch.Generator().manual_seed(seed)
-    )
+    pairs, drawn = drawn_from(logits, targets, torch.arange(5), torch.Generator().manual_seed(seed))
     assert found(drawn) <= found(pairs)
     owners = [(i, owner) for i, _, _, owner in found(drawn)]
     assert sorted(owners) == sorted({(i, owner) for i, _, _, owner in found(pairs)})

@@ -24,6 +24,7 @@ N_TRACE = 50
 """Points of the trace of losses and weights over a training, enough for a picture."""
 
 _EVALUATION_ROWS = 4096
+_SMALLEST_BATCH = 16
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,8 @@ def train(
     optimizer = torch.optim.AdamW(
         policy.parameters(), lr=learning_rate, weight_decay=settings.weight_decay, fused=True
     )
-    n_batches = math.ceil(len(rows) / settings.batch_size)
+    batch_size = min(settings.batch_size, max(_SMALLEST_BATCH, math.ceil(len(rows) / 8)))
+    n_batches = math.ceil(len(rows) / batch_size)
     recorder = _Recorder(objective.groups.names, max(1, epochs * n_batches // N_TRACE), result)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)  # dropout draws from the global generator
@@ -134,7 +136,7 @@ def train(
             for batch in range(n_batches):
                 progress = ((epoch - 1) * n_batches + batch) / (epochs * n_batches)
                 rate = learning_rate * _schedule(settings.schedule, progress)
-                positions = order[batch * settings.batch_size : (batch + 1) * settings.batch_size]
+                positions = order[batch * batch_size : (batch + 1) * batch_size]
                 output = _step(
                     policy, objective, optimizer, rows, positions, settings, rate, generator
                 )

@@ -22,7 +22,12 @@ class TrainingSettings(BaseModel):
     learning_rate: float = Field(
         5e-4, gt=0, allow_inf_nan=False, description="Peak rate of AdamW for the methods."
     )
-    batch_size: int = Field(256, ge=1, description="Rows a step.")
+    batch_size: int = Field(
+        256,
+        ge=1,
+        description="Rows a step, at most; small data sets take an eighth of their rows (16 or "
+        "more), so that an epoch is more than one step.",
+    )
     weight_decay: float = Field(0.01, ge=0, allow_inf_nan=False, description="Of AdamW.")
     schedule: Literal["cosine", "constant"] = Field(
         "cosine", description="How the rate falls over the epochs: to zero, or not."

@@ -1,0 +1,227 @@
+import csv
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import fairpo
+from fairpo.training import load
+
+FAST = ["--set", "epochs=2", "--set", "reference_epochs=4", "--set", "hidden=[8]"]
+
+
+def run(*arguments, code=0):
+    command = [sys.executable, "-m", "fairpo", *map(str, arguments)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == code, result.stderr
+    return result
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    from tests.conftest import problem
+
+    folder = tmp_path_factory.mktemp("cli")
+    X, y = problem()
+    path = folder / "small.npz"
+    rows = np.arange(400)
+    np.savez(
+        path,
+        X=X,
+        Y=y,
+        label_names=np.array(list("abcdef")),
+        train_idx=rows[:300],
+        test_idx=rows[300:],
+    )
+    result = run("train", path, "--out", folder / "run", "--json", *FAST)
+    return folder, path, json.loads(result.stdout)
+
+
+@pytest.mark.parametrize("command", ["demo", "train", "evaluate", "compare", "predict", "methods"])
+def test_help(command):
+    assert "--json" in run(command, "--help").stdout
+
+
+def test_version_and_methods():
+    assert run("--version").stdout.strip() == fairpo.__version__
+    assert "fairpo-cpo/no-constraint" in json.loads(run("methods", "--json").stdout)
+    assert "Group DRO" in run("methods").stdout
+
+
+def test_train_writes_a_run(trained):
+    folder, _, metrics = trained
+    names = {path.name for path in (folder / "run").iterdir()}
+    assert names == {
+        "config.yaml",
+        "model.safetensors",
+        "reference.safetensors",
+        "labels.json",
+        "metrics.json",
+        "history.jsonl",
+        "results.jsonl",
+        "report.html",
+        "checksums.json",
+    }
+    assert metrics == json.loads((folder / "run" / "metrics.json").read_text())
+    assert [row["method"] for row in metrics["rows"]] == ["bce", "bce", "fairpo-dpo", "fairpo-dpo"]
+    history = (folder / "run" / "history.jsonl").read_text().splitlines()
+    assert json.loads(history[0])["epoch"] == 1
+
+
+def test_evaluate_gives_the_figures_of_training(trained):
+    folder, path, metrics = trained
+    result = json.loads(run("evaluate", folder / "run", "--json").stdout)
+    cells = {row["method"]: row["cells"] for row in metrics["rows"] if row["epoch"] == "selected"}
+    for key, cell in cells["fairpo-dpo"].items():
+        assert result["model"][key] == pytest.approx(cell["value"], abs=1e-6)
+        assert result["reference"][key] == pytest.approx(cells["bce"][key]["value"], abs=1e-6)
+    assert (
+        json.loads(run("evaluate", folder / "run", path, "--json").stdout)["model"]
+        == result["model"]
+    )
+    assert "mAP, P" in run("evaluate", folder / "run").stdout
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_predict(trained, tmp_path, suffix):
+    folder, path, _ = trained
+    out = tmp_path / f"predictions.{suffix}"
+    run("predict", folder / "run", path, "--out", out)
+    with np.load(path) as arrays:
+        expected = load(folder / "run").predict_proba(arrays["X"])
+    if suffix == "csv":
+        rows = list(csv.DictReader(out.read_text().splitlines()))
+        values = [[float(row[name]) for name in "abcdef"] for row in rows]
+    elif suffix == "jsonl":
+        rows = [json.loads(line) for line in out.read_text().splitlines()]
+        values = [[row["probs"][name] for name in "abcdef"] for row in rows]
+        assert rows[0]["labels"] == [n for n in "abcdef" if rows[0]["probs"][n] > 0.5]
+    else:
+        import pyarrow.parquet as parquet
+
+        table = parquet.read_table(out).to_pydict()
+        rows, values = table["id"], list(zip(*(table[name] for name in "abcdef"), strict=True))
+    assert len(rows) == 400
+    assert np.array_equal(values, expected)
+    assert "already exists" in run("predict", folder / "run", path, "--out", out, code=2).stderr
+
+
+def test_compare(trained, tmp_path):
+    _, path, _ = trained
+    out = tmp_path / "comparison"
+    arguments = [
+        "compare",
+        path,
+        "--methods",
+        "bce,bce-reweighted,fairpo-dpo/no-constraint",
+        "--seeds",
+        2,
+        "--out",
+        out,
+        *FAST,
+    ]
+    result = run(*arguments)
+    assert "bce-reweighted" in result.stdout and "back" in result.stdout
+    assert len((out / "results.jsonl").read_text().splitlines()) == 6
+    assert "already holds a run" in run(*arguments, code=2).stderr
+    again = json.loads(run(*arguments, "--overwrite", "--json").stdout)
+    assert again["rows"] == json.loads((out / "metrics.json").read_text())["rows"]
+
+
+def test_scores_as_reference(trained, tmp_path):
+    folder, path, _ = trained
+    with np.load(path) as arrays:
+        scores = load(folder / "run").predict_logits(arrays["X"])
+    np.save(tmp_path / "scores.npy", scores)
+    out = tmp_path / "residual"
+    run(
+        "train",
+        path,
+        "--method",
+        "bce-continued",
+        "--reference",
+        tmp_path / "scores.npy",
+        "--out",
+        out,
+        *FAST,
+    )
+    assert load(out).config.residual
+    result = json.loads(run("evaluate", out, "--json").stdout)
+    assert result["reference"]["map"] > 0
+    message = run("predict", out, path, "--out", tmp_path / "p.csv", code=2).stderr
+    assert "reference scores must be given: this run is a residual" in message
+    run("predict", out, path, "--out", tmp_path / "p.csv", "--reference", tmp_path / "scores.npy")
+    np.save(tmp_path / "wrong.npy", scores[:, :2])
+    message = run(
+        "train", path, "--reference", tmp_path / "wrong.npy", "--out", tmp_path / "x", code=2
+    ).stderr
+    assert "reference scores must have shape (400, 6)" in message
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_run_as_reference(trained, tmp_path):
+    folder, path, metrics = trained
+    out = tmp_path / "second"
+    run(
+        "train",
+        path,
+        "--method",
+        "bce-reweighted",
+        "--reference",
+        folder / "run",
+        "--out",
+        out,
+        *FAST,
+    )
+    second = json.loads((out / "metrics.json").read_text())
+    start, model = second["rows"][0]["cells"], metrics["rows"][2]["cells"]
+    assert start["map/privileged"]["value"] == pytest.approx(model["map/privileged"]["value"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["train", "{data}", "--method", "fairpo-dbo"],
+            "error: method 'fairpo-dbo' is not among the 17",
+        ),
+        (["train", "{data}", "--set", "betta=1"], "option 'betta' is not among"),
+        (["train", "{data}", "--set", "beta"], "--set must be NAME=VALUE, got 'beta'"),
+        (
+            ["train", "{data}", "--privileged", "rarest:0%"],
+            "the privileged labels must be rarest:F",
+        ),
+        (
+            ["train", "{data}", "--privileged", "zebra"],
+            "label 'zebra' is not among the 6 label names",
+        ),
+        (["train", "none.npz"], "none.npz: does not exist"),
+        (
+            ["train", "{data}", "--reference", "none.npy"],
+            "none.npy: is not a run folder or an .npy",
+        ),
+        (
+            ["train", "{data}", "--reference-kind", "x", "--reference", "a.npy"],
+            "--reference-kind must be logits or probs",
+        ),
+        (["compare", "{data}", "--methods", "bce,bce"], "methods must be named once each"),
+    ],
+)
+def test_mistakes_are_one_message_and_leave_nothing(trained, tmp_path, arguments, message):
+    _, path, _ = trained
+    arguments = [str(path) if text == "{data}" else text for text in arguments]
+    result = run(*arguments, "--out", tmp_path / "out", code=2)
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+    assert result.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_folders_are_never_replaced(trained, tmp_path):
+    _, path, _ = trained
+    (tmp_path / "letter.txt").write_text("dear")
+    message = run("train", path, "--out", tmp_path, "--overwrite", code=2).stderr
+    assert "is not empty and does not hold a run" in message
+    assert (tmp_path / "letter.txt").read_text() == "dear"

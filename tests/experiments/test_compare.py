@@ -1,0 +1,134 @@
+import numpy as np
+import pytest
+
+from fairpo._checks import FairPOValueError
+from fairpo.experiments.compare import compare
+from fairpo.experiments.plan import MAIN_METHODS, Plan
+from fairpo.metrics import LabelFrame, average_precision
+from fairpo.models import HeadSettings
+from fairpo.training import TrainingSettings
+from fairpo.training.fit import scores_reference
+
+SMALL = {
+    "data": "small",
+    "training": TrainingSettings(epochs=2, reference_epochs=4, batch_size=64),
+    "head": HeadSettings(hidden=(8,)),
+    "n_resamples": 100,
+}
+
+
+@pytest.fixture(scope="module")
+def result():
+    from tests.conftest import problem
+
+    from fairpo.data import MultiLabelData
+
+    X, y = problem()
+    split = {
+        "train": np.arange(240),
+        "validation": np.arange(240, 310),
+        "test": np.arange(310, 400),
+    }
+    clusters = np.repeat(np.arange(40), 10)
+    data = MultiLabelData(X, y, tuple("abcdef"), split, clusters=clusters, name="small")
+    plan = Plan(seeds=(0, 1), **SMALL)
+    return data, plan, *compare(data, plan, command="fairpo compare small")
+
+
+def test_one_row_a_method_and_epoch(result):
+    _, _, metrics, rows = result
+    assert [(r["method"], r["epoch"]) for r in metrics["rows"]] == [
+        (name, epoch) for name in MAIN_METHODS for epoch in ("selected", "last")
+    ]
+    assert [(r["seed"], r["method"]) for r in rows] == [
+        (s, m) for s in (0, 1) for m in MAIN_METHODS
+    ]
+
+
+def test_values_are_the_mean_over_seeds_of_whole_set_metrics(result):
+    _, _, metrics, rows = result
+    for row in metrics["rows"]:
+        for key, cell in row["cells"].items():
+            by_seed = [r[row["epoch"]][key] for r in rows if r["method"] == row["method"]]
+            assert cell["value"] == pytest.approx(np.mean(by_seed), abs=1e-6)
+
+
+def test_differences_are_to_the_reference_and_lie_in_their_interval(result):
+    _, _, metrics, _ = result
+    reference = metrics["rows"][0]
+    assert all(cell["difference"] is None for cell in reference["cells"].values())
+    for row in metrics["rows"][1:]:
+        for key, cell in row["cells"].items():
+            expected = cell["value"] - reference["cells"][key]["value"]
+            assert cell["difference"] == pytest.approx(expected, abs=1e-9)
+            assert cell["excludes_zero"] == (cell["low"] > 0 or cell["high"] < 0)
+            assert "seeds_low" not in cell  # a t interval only from 5 seeds on
+
+
+def test_a_method_that_fell_back_differs_by_exactly_zero(result):
+    _, _, metrics, rows = result
+    back = {m for m in MAIN_METHODS[1:] if all(r["fell_back"] for r in rows if r["method"] == m)}
+    for row in metrics["rows"]:
+        if row["method"] in back and row["epoch"] == "selected":
+            assert row["fell_back_share"] == 1
+            assert {(c["difference"], c["low"], c["high"]) for c in row["cells"].values()} == {
+                (0, 0, 0)
+            }
+
+
+def test_clusters_notes_and_labels(result):
+    data, _, metrics, _ = result
+    assert metrics["data"]["clusters"] == 9
+    assert (
+        metrics["interval"]["kind"] == "paired bootstrap over 9 blocks of test rows, seeds averaged"
+    )
+    assert [row["label"] for row in metrics["per_label"]] == list("abcdef")
+    assert metrics["groups"][0]["labels"] == ["a", "b"]
+    assert metrics["trace"]
+
+
+def test_five_seeds_add_a_t_interval(data):
+    plan = Plan(seeds=tuple(range(5)), methods=("bce", "bce-continued"), **SMALL)
+    metrics, rows = compare(data, plan)
+    cell = metrics["rows"][3]["cells"]["map/non_privileged"]
+    last = [r["last"]["map/non_privileged"] for r in rows if r["method"] == "bce-continued"]
+    start = [r["selected"]["map/non_privileged"] for r in rows if r["method"] == "bce"]
+    differences = np.subtract(last, start)
+    error = differences.std(ddof=1) / np.sqrt(5)
+    assert cell["seeds_high"] == pytest.approx(differences.mean() + 2.7764451 * error, abs=1e-6)
+    assert cell["seeds_low"] < cell["difference"] < cell["seeds_high"]
+
+
+def test_scores_of_an_existing_model(data):
+    scores = np.random.default_rng(0).normal(size=data.targets.shape)
+    reference = scores_reference(scores, data, "logits")
+    plan = Plan(methods=("bce", "bce-continued"), **SMALL)
+    metrics, _ = compare(data, plan, reference=reference)
+    test = data.rows("test")
+    ap = average_precision(scores[test].astype(np.float32), data.targets_of(test))
+    assert metrics["per_label"][0]["reference_ap"] == pytest.approx(ap[0])
+    frame = LabelFrame.from_scores(scores[test], data.targets_of(test), {})
+    assert frame.overall["map"] == pytest.approx(np.nanmean(ap))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"methods": ("bce", "fairpo")}, "method 'fairpo' is not among"),
+        ({"methods": ("bce", "bce")}, "methods must be named once each"),
+        ({"options": {"betta": 1}}, "option 'betta' is not among"),
+        ({"options": {"beta": -1}}, "FairPOSettings.beta must be greater than 0"),
+        ({"preset": "v1"}, "preset 'v1' is not among"),
+        ({"privileged": ""}, "must select at least one label"),
+    ],
+)
+def test_a_plan_is_checked_before_any_work(data, changes, message):
+    with pytest.raises(FairPOValueError, match=message):
+        compare(data, Plan(**{**SMALL, **changes}))
+
+
+def test_an_option_reaches_the_methods_that_have_it():
+    plan = Plan(options={"beta": 2.0}, **SMALL)
+    plan.check()
+    assert plan.options_for("fairpo-dpo") == {"beta": 2.0}
+    assert plan.options_for("bce") == {}
