@@ -11,6 +11,7 @@ from fairpo.losses.confusing import (
     privileged_positives,
 )
 from tests import reference as ref
+from tests.losses.numbers import random_batch
 
 
 def found(pairs):
@@ -21,16 +22,11 @@ def found(pairs):
     return set(rows)
 
 
-def of_reference(logits, targets, privileged, kind):
-    """The same from the paper's loops."""
-    expected = set()
-    for i, label, others in ref.searched_sets(logits, targets, privileged, "both"):
-        for k in others:
-            if targets[i, label] == 1 and kind == "negatives":
-                expected.add((i, label, k, label))
-            if targets[i, label] == 0 and kind == "positives":
-                expected.add((i, k, label, label))
-    return expected
+def of_paper(logits, targets, privileged, applies):
+    """The same from the paper's loops, for searched labels that apply or do not."""
+    z, y = logits.tolist(), targets.tolist()
+    pairs = ref.confusing_pairs(z, y, privileged, "both")
+    return {pair for pair in pairs if targets[pair[0], pair[3]] == applies}
 
 
 def negatives(logits, targets, privileged):
@@ -46,13 +42,13 @@ def negatives(logits, targets, privileged):
     data=st.data(),
 )
 def test_both_sets_are_those_of_the_paper(seed, n_rows, n_labels, missing, data):
-    logits, _, targets = ref.random_batch(seed, n_rows, n_labels, missing=missing)
+    logits, _, targets = random_batch(seed, n_rows, n_labels, missing=missing)
     chosen = sorted(data.draw(st.sets(st.integers(0, n_labels - 1))))
     privileged = torch.tensor(chosen, dtype=torch.int64)
     pairs = negatives(logits, targets, privileged)
-    assert found(pairs) == of_reference(logits, targets, chosen, "negatives")
+    assert found(pairs) == of_paper(logits, targets, chosen, 1)
     others = confusing_positives(logits, targets, privileged)
-    assert found(others) == of_reference(logits, targets, chosen, "positives")
+    assert found(others) == of_paper(logits, targets, chosen, 0)
 
 
 def test_a_tie_is_confusing_both_ways():
@@ -105,7 +101,7 @@ def drawn_from(logits, targets, privileged, generator):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_one_pair_is_drawn_for_each_entry_that_has_any(seed):
-    logits, _, targets = ref.random_batch(seed, 6, 7, missing=0.2)
+    logits, _, targets = random_batch(seed, 6, 7, missing=0.2)
     pairs, drawn = drawn_from(logits, targets, torch.arange(5), torch.Generator().manual_seed(seed))
     assert found(drawn) <= found(pairs)
     owners = [(i, owner) for i, _, _, owner in found(drawn)]
@@ -129,7 +125,7 @@ def test_draws_are_uniform_and_follow_the_generator_alone():
 
 
 def test_the_same_generator_state_draws_the_same():
-    logits, _, targets = ref.random_batch(1, 8, 9)
+    logits, _, targets = random_batch(1, 8, 9)
     first, second, other = (
         drawn_from(logits, targets, torch.arange(9), torch.Generator().manual_seed(seed))[1]
         for seed in (4, 4, 5)

@@ -21,9 +21,9 @@ def test_dpo_is_equation_10(space, beta):
     logits, (chosen, rejected, was_chosen, was_rejected) = four_scores(0, space)
     ours = dpo_loss(chosen, rejected, was_chosen, was_rejected, beta=beta)
     for n, value in enumerate(ours):
-        rows = logits[[0, 1], n], logits[[2, 3], n]
-        expected = ref.pair_loss("dpo", *rows, 0, 1, beta=beta, margin=9.0, score_space=space)
-        torch.testing.assert_close(value, expected, rtol=1e-12, atol=1e-14)
+        z, r = [logits[:2, n].tolist()], [logits[2:, n].tolist()]
+        expected = ref.pair_loss("dpo", z, r, (0, 0, 1, 0), beta=beta, margin=9.0, space=space)
+        assert value.item() == pytest.approx(expected, rel=1e-12, abs=1e-14)
 
 
 @pytest.mark.parametrize("space", SPACES)
@@ -32,10 +32,11 @@ def test_simpo_is_equation_16(space, beta, margin):
     logits, (chosen, rejected, _, _) = four_scores(1, space)
     ours = simpo_loss(chosen, rejected, beta=beta, margin=margin)
     for n, value in enumerate(ours):
+        z = [logits[:2, n].tolist()]
         expected = ref.pair_loss(
-            "simpo", logits[:2, n], None, 0, 1, beta=beta, margin=margin, score_space=space
+            "simpo", z, None, (0, 0, 1, 0), beta=beta, margin=margin, space=space
         )
-        torch.testing.assert_close(value, expected, rtol=1e-12, atol=1e-14)
+        assert value.item() == pytest.approx(expected, rel=1e-12, abs=1e-14)
 
 
 def test_scores_are_the_two_spaces():

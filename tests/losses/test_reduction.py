@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from fairpo.losses.reduction import GroupSums, group_sums
-from tests import reference as ref
+from tests.losses.numbers import random_batch
 
 MEMBERSHIP = torch.tensor(
     [[1, 1, 0, 0, 0], [0, 1, 1, 0, 1], [0, 0, 0, 0, 0]], dtype=torch.float64
@@ -10,7 +10,7 @@ MEMBERSHIP = torch.tensor(
 
 
 def test_sums_and_counts_are_those_of_the_loops():
-    logits, _, targets = ref.random_batch(0, 4, 5)
+    logits, _, targets = random_batch(0, 4, 5)
     weights = torch.rand(4, 5, dtype=torch.float64) * (targets == 1)
     sums = group_sums(logits, weights, MEMBERSHIP)
     for g, row in enumerate(MEMBERSHIP):
@@ -25,7 +25,7 @@ def test_sums_and_counts_are_those_of_the_loops():
 
 
 def test_sums_of_parts_make_the_mean_of_the_whole():
-    logits, _, targets = ref.random_batch(1, 6, 5, missing=0.4)
+    logits, _, targets = random_batch(1, 6, 5, missing=0.4)
     weights = (targets >= 0).double()
     whole = group_sums(logits, weights, MEMBERSHIP)
     parts = [group_sums(logits[rows], weights[rows], MEMBERSHIP) for rows in ([0, 1, 2, 3], [4, 5])]

@@ -38,6 +38,7 @@ def test_a_reference_is_chosen_by_its_overall_map():
     selector = Selector(None)
     assert selector.offer(1, ValidationScores(0.1, 0.1, 0.5))
     assert not selector.offer(2, ValidationScores(0.9, 0.9, 0.4))
+    assert selector.offer(3, ValidationScores(0.1, 0.1, 0.5))  # as good a ranking, learnt longer
     assert not selector.fell_back
 
 

@@ -80,9 +80,13 @@ class Selector:
         if math.isnan(goal):  # nothing to choose by: the reference stays, or trains to its end
             self.best_epoch = epoch if self.reference is None else self.best_epoch
             return self.reference is None
-        self.stale_epochs = 0 if goal > self._highest else self.stale_epochs + 1
+        # A reference whose ranking is as good as it gets still learns its probabilities.
+        ties = self.reference is None
+        fresh = goal > self._highest or (ties and goal == self._highest)
+        self.stale_epochs = 0 if fresh else self.stale_epochs + 1
         self._highest = max(goal, self._highest)
-        if not (goal > self.best_goal and self._admits(scores)):
+        gains = goal > self.best_goal or (ties and goal == self.best_goal)
+        if not (gains and self._admits(scores)):
             return False
         self.best_epoch, self.best_goal = epoch, goal
         return True
