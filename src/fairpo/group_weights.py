@@ -62,7 +62,7 @@ def mirror_ascent(
     raised = torch.where(present, log_weights + exponents, outside)
     stepped = raised - raised.logsumexp(0) + share
     if floor:
-        keep = 1 - present.sum() * floor / share.exp()
+        keep = 1 - present.sum().to(share.dtype) * floor / share.exp()
         stepped = (floor + keep * stepped.exp()).log()
     moves = present & (present.sum() > 1)
     return torch.where(moves, stepped, log_weights)

@@ -28,7 +28,8 @@ class ObjectiveContract:
     """
 
     permutation_exact = True
-    """False where pairs are drawn at random, so that permuted inputs draw others."""
+    """False where pairs are drawn at random, so that permuted inputs draw others: permutations are
+    then tried only on examples that leave no choice."""
 
     def make_objective(self, groups: LabelGroups) -> Objective:
         """Build a fresh objective for these groups."""
@@ -70,26 +71,24 @@ class ObjectiveContract:
             assert torch.isfinite(output.group_losses).all()
 
     def test_order_of_examples_does_not_matter(self) -> None:
-        """The same loss for permuted rows."""
-        if not self.permutation_exact:
-            return
-        logits, targets, reference = _batch()
-        order = torch.randperm(len(logits), generator=torch.Generator().manual_seed(1))
-        first = self._call(logits, targets, reference)
-        second = self._call(logits[order], targets[order], reference[order])
-        assert torch.allclose(first.group_losses, second.group_losses, atol=1e-10)
+        """The same group losses for permuted rows."""
+        order = torch.randperm(12, generator=torch.Generator().manual_seed(1))
+        for batch in self._permutable_batches():
+            first = self._call(*batch)
+            second = self._call(*(part[order] for part in batch))
+            assert torch.allclose(first.group_losses, second.group_losses, atol=1e-10)
+            assert torch.allclose(first.group_weights, second.group_weights, atol=1e-10)
 
     def test_order_of_labels_does_not_matter(self) -> None:
-        """The same loss for permuted labels and a permuted partition."""
-        if not self.permutation_exact:
-            return
-        logits, targets, reference = _batch()
+        """The same group losses for permuted labels and a permuted partition."""
         order = torch.randperm(6, generator=torch.Generator().manual_seed(2))
         moved = [int((order == index).nonzero()) for index in _groups().privileged]
         groups = LabelPartition.from_indices(moved, 6)
-        first = self._call(logits, targets, reference)
-        second = self._call(logits[:, order], targets[:, order], reference[:, order], groups=groups)
-        assert torch.allclose(first.group_losses, second.group_losses, atol=1e-10)
+        for batch in self._permutable_batches():
+            first = self._call(*batch)
+            second = self._call(*(part[:, order] for part in batch), groups=groups)
+            assert torch.allclose(first.group_losses, second.group_losses, atol=1e-10)
+            assert torch.allclose(first.group_weights, second.group_weights, atol=1e-10)
 
     def test_missing_entries_have_no_gradient(self) -> None:
         """An entry that is not known neither counts nor moves."""
@@ -139,6 +138,9 @@ class ObjectiveContract:
         assert torch.equal(outputs[0].loss, outputs[1].loss)
         _same_state(first.state_dict(), second.state_dict())
 
+    def _permutable_batches(self) -> list[tuple[Tensor, Tensor, Tensor]]:
+        return [_batch_without_choice(), *([_batch()] if self.permutation_exact else [])]
+
     def _call(
         self,
         logits: Tensor,
@@ -162,6 +164,16 @@ def _batch(seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
     logits = torch.randn(12, 6, generator=generator, dtype=torch.float64)
     targets = (torch.rand(12, 6, generator=generator, dtype=torch.float64) < 0.4).double()
     reference = logits + torch.randn(12, 6, generator=generator, dtype=torch.float64)
+    return logits, targets, reference
+
+
+def _batch_without_choice() -> tuple[Tensor, Tensor, Tensor]:
+    """One positive and one negative an example, the rest missing: a draw of a pair has one way."""
+    logits, targets, reference = _batch()
+    targets = torch.full_like(targets, -1.0)
+    rows = torch.arange(len(targets))
+    targets[rows, rows % 6] = 1.0
+    targets[rows, (rows + 1 + rows // 6) % 6] = 0.0
     return logits, targets, reference
 
 

@@ -98,7 +98,8 @@ def test_without_preference_is_group_dro_with_a_constraint():
         ),
         (
             lambda g: make_objective("fairpo-dpo", g, weight_rule="soft"),
-            r"FairPOSettings\.weight_rule must be 'raw', 'relative', 'excess' or 'fixed', got 'soft'",
+            r"FairPOSettings\.weight_rule must be 'raw', 'relative', 'excess' or 'fixed', "
+            "got 'soft'",
         ),
         (
             lambda g: make_objective("fairpo-dpo/fixed-weights", g, weight_rule="raw"),

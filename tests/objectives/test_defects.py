@@ -9,6 +9,7 @@ import torch
 from fairpo.group_weights import GroupWeights
 from fairpo.metrics import average_precision, map_batch_mean
 from fairpo.objectives import FairPOObjective, make_objective
+from tests import reference as slow
 from tests.objectives.scenes import batch, partition
 
 BOTH = torch.tensor([True, True])
@@ -34,7 +35,8 @@ def test_1_simpo_and_cpo_can_be_trained(name, preset):
 def test_3_at_the_reference_every_dpo_pair_costs_log_2():
     logits, targets, _ = batch(seed=2)
     output = FairPOObjective(partition())(logits.requires_grad_(), targets, logits.detach())
-    assert output.group_losses[0].item() == pytest.approx(math.log(2))
+    assert output.group_losses[0].item() == pytest.approx(math.log(2), abs=1e-15)
+    assert output.group_losses[1].item() == 0.0
 
 
 def test_5_the_relative_rule_is_blind_to_the_level():
@@ -47,12 +49,34 @@ def test_5_the_relative_rule_is_blind_to_the_level():
 def test_5_the_relative_rule_collapses_when_a_loss_starts_at_zero():
     relative = GroupWeights(2, rule="relative", step_size=0.05)
     raw = GroupWeights(2, rule="raw", step_size=0.05)
-    for step in range(20):
-        losses = torch.tensor([math.log(2), 1e-5 * step], dtype=torch.float64)
-        relative.step(losses, BOTH)
-        raw.step(losses, BOTH)
+    losses = [[math.log(2), 2e-5 * step] for step in range(20)]
+    for step in losses:
+        relative.step(torch.tensor(step, dtype=torch.float64), BOTH)
+        raw.step(torch.tensor(step, dtype=torch.float64), BOTH)
     assert relative()[0].item() < 0.05
     assert raw()[0].item() > 0.5
+    assert relative().tolist() == pytest.approx(
+        slow.relative_rule([0.5, 0.5], losses, 0.05)[-1], abs=1e-12
+    )
+
+
+@pytest.mark.parametrize(("rule", "least"), [("relative", 0.0), ("raw", 0.5), ("excess", 0.5)])
+def test_5_training_from_the_reference_collapses_under_the_relative_rule_alone(rule, least):
+    """The later settings, whole: the first hinge is 0, so the next is a million times larger."""
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(64, 16, generator=generator)
+    targets = (torch.rand(64, 7, generator=generator) < 0.3).long()
+    reference = 0.3 * torch.randn(16, 7, generator=generator)
+    policy = reference.clone().requires_grad_()
+    objective = make_objective("fairpo-dpo", partition(), "paper-v2", weight_rule=rule)
+    optimizer = torch.optim.AdamW([policy], lr=0.01)
+    for _ in range(20):
+        output = objective(features @ policy, targets, features @ reference)
+        optimizer.zero_grad()
+        output.loss.backward()
+        optimizer.step()
+    privileged = output.group_weights[0].item()
+    assert privileged < 0.05 if rule == "relative" else privileged > least
 
 
 def test_7_no_entry_loses_its_gradient_to_a_clamp():

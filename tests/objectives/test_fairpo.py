@@ -240,7 +240,7 @@ def test_an_absent_group_does_not_move_the_weights():
 
 
 def test_a_satisfied_hinge_is_present_with_a_true_zero():
-    logits, targets, ref = batch(seed=13)
+    logits, targets, _ = batch(seed=13)
     objective = FairPOObjective(partition(), step_size=1.0)
     output = objective(logits.requires_grad_(), targets, logits.detach())
     assert output.group_losses[1].item() == 0.0

@@ -12,9 +12,9 @@ def observed_mask(targets: Tensor) -> Tensor:
     return targets >= 0
 
 
-def target_signs(targets: Tensor, dtype: torch.dtype) -> Tensor:
-    """+1 for a positive, -1 for a negative; a missing target gives a finite number to be masked."""
-    return (targets.to(dtype) - 0.5).sign()
+def opposite_signs(targets: Tensor, dtype: torch.dtype) -> Tensor:
+    """-1 for a positive, +1 for a negative; a missing target gives a finite number to be masked."""
+    return (0.5 - targets.to(dtype)).sign()
 
 
 def bce(logits: Tensor, targets: Tensor) -> Tensor:
@@ -32,10 +32,10 @@ def bce(logits: Tensor, targets: Tensor) -> Tensor:
     -------
     float tensor, shape (batch, labels); not reduced
     """
-    return signed_bce(logits, target_signs(targets, logits.dtype))
+    return signed_bce(logits, opposite_signs(targets, logits.dtype))
 
 
 def signed_bce(logits: Tensor, signs: Tensor) -> Tensor:
-    """Cross-entropy from the signs of the targets: see :func:`bce`."""
+    """Cross-entropy from :func:`opposite_signs` of the targets: see :func:`bce`."""
     # softplus turns linear above the threshold: 50 is beyond the precision of float64.
-    return F.softplus(-signs * logits, threshold=50)
+    return F.softplus(signs * logits, threshold=50)

@@ -12,7 +12,7 @@ from fairpo._checks import build_settings, value_error
 from fairpo.group_weights import GainRule, GroupWeights, WeightRule
 from fairpo.groups import LabelGroups
 from fairpo.losses.constraint import slack_hinge
-from fairpo.losses.reduction import GroupSums, group_sums
+from fairpo.losses.reduction import GroupSums, group_sums, mean_of_terms
 from fairpo.objectives.base import Objective, ObjectiveOutput, StepInputs
 from fairpo.objectives.preference import BCETerm, PairLoss, PairTerm, PreferenceName
 from fairpo.objectives.settings import FairPOSettings
@@ -124,9 +124,9 @@ class FairPOObjective(Objective):
         inputs = StepInputs(logits, targets, reference_logits, entry_weight)
         privileged = self.preference(inputs)
         terms = [*privileged.terms, self._constraint_sums(inputs)]
-        group_losses = torch.stack([term.mean() for term in terms]).sum(0)
+        group_losses, present = mean_of_terms(terms)
         if self.training and torch.is_grad_enabled():
-            self._step_weights(inputs, terms, group_losses)
+            self._step_weights(inputs, present, group_losses)
         weights = self.group_weights().to(group_losses.dtype)
         loss = (weights * group_losses).sum()
         return ObjectiveOutput(loss, group_losses, weights, privileged.diagnostics)
@@ -144,10 +144,7 @@ class FairPOObjective(Objective):
         return group_sums(values, inputs.weights, self._protected.to(values.dtype))
 
     @torch.no_grad()
-    def _step_weights(
-        self, inputs: StepInputs, terms: list[GroupSums], group_losses: Tensor
-    ) -> None:
-        present = torch.stack([term.counts for term in terms]).sum(0) > 0
+    def _step_weights(self, inputs: StepInputs, present: Tensor, group_losses: Tensor) -> None:
         excess = None
         if self.group_weights.rule == "excess":
             difference = inputs.bce.detach() - inputs.reference_bce

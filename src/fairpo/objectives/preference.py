@@ -94,26 +94,26 @@ class PairTerm(nn.Module):
             others = confusing_positives(inputs.logits, inputs.targets, self.privileged)
             pairs = join_pairs(pairs, others)
         if inputs.weighted:  # an entry without weight takes no part: neither do its pairs
-            weights = inputs.at(inputs.weights, inputs.position(pairs.rows, pairs.owner))
-            pairs = keep_pairs(pairs, weights > 0)
+            pairs = keep_pairs(pairs, self._owner_weights(inputs, pairs) > 0)
         n_confusing = pairs.rows.numel()
         if self.settings.sampling == "one":
             pairs = draw_one_pair(pairs, inputs.logits.shape, self._generator())
-        chosen_at = inputs.position(pairs.rows, pairs.preferred)
-        rejected_at = inputs.position(pairs.rows, pairs.rejected)
-        chosen, rejected = (inputs.at(inputs.logits, place) for place in (chosen_at, rejected_at))
-        reference = self._reference_scores(inputs, chosen_at, rejected_at)
-        losses = self.pair_loss(*self._scores(chosen, rejected), *reference)
+        # Both labels of the pairs in one gather: (2, pairs), preferred first.
+        place = inputs.position(pairs.rows, torch.stack((pairs.preferred, pairs.rejected)))
+        logits = inputs.logits.take(place)
+        policy = scores(logits, self.settings.score_space)
+        losses = self.pair_loss(*policy.unbind(), *self._reference_scores(inputs, place))
         terms = [self._pair_sums(inputs, pairs, losses, membership)]
         if self.with_likelihood:
             terms.append(self._likelihood_sums(inputs, rows, labels, membership))
         with torch.no_grad():
+            chosen, rejected = F.logsigmoid(logits.detach()).mean(1).unbind()
             diagnostics = Diagnostics(
                 torch.tensor(pairs.rows.numel(), device=losses.device),
                 n_confusing / pairs.n_possible,
-                F.logsigmoid(chosen).mean(),
-                F.logsigmoid(rejected).mean(),
-                share_without(self._signal(inputs, pairs, rows)),
+                chosen,
+                rejected,
+                self._share_without_signal(inputs, pairs, rows),
             )
         return PreferenceOutput(tuple(terms), diagnostics)
 
@@ -133,10 +133,10 @@ class PairTerm(nn.Module):
     def _pair_sums(
         self, inputs: StepInputs, pairs: ConfusingPairs, losses: Tensor, membership: Tensor
     ) -> GroupSums:
-        weights = inputs.at(inputs.weights, inputs.position(pairs.rows, pairs.owner))
         owners = membership.index_select(1, pairs.owner)
-        totals = owners @ (losses * weights)
-        counts = owners @ weights
+        if inputs.weighted:  # otherwise every owner is observed and weighs 1
+            owners = owners * self._owner_weights(inputs, pairs)
+        totals, counts = owners @ losses, owners.sum(1)
         if self.settings.fallback == "bce":
             alone = self._entries_without_pair(inputs, pairs) * inputs.weights
             fallen = group_sums(inputs.bce, alone, membership)
@@ -147,17 +147,16 @@ class PairTerm(nn.Module):
             counts = membership @ (inputs.weights * (inputs.targets == 1)).sum(0)
         return GroupSums(totals, counts)
 
-    def _scores(self, chosen: Tensor, rejected: Tensor) -> tuple[Tensor, Tensor]:
-        space = self.settings.score_space
-        return scores(chosen, space), scores(rejected, space)
+    def _owner_weights(self, inputs: StepInputs, pairs: ConfusingPairs) -> Tensor:
+        return inputs.weights.take(inputs.position(pairs.rows, pairs.owner))
 
     def _reference_scores(
-        self, inputs: StepInputs, chosen_at: Tensor, rejected_at: Tensor
-    ) -> tuple[Tensor, Tensor] | tuple[None, None]:
+        self, inputs: StepInputs, place: Tensor
+    ) -> tuple[Tensor, ...] | tuple[None, None]:
         if self.reference_free or (inputs.reference is None and not self.needs_reference):
             return None, None
-        reference = inputs.required_reference
-        return self._scores(inputs.at(reference, chosen_at), inputs.at(reference, rejected_at))
+        reference = inputs.required_reference.take(place)
+        return scores(reference, self.settings.score_space).unbind()
 
     def _entries_without_pair(self, inputs: StepInputs, pairs: ConfusingPairs) -> Tensor:
         """Mark the entries that were searched in vain; only these kinds of entries own pairs."""
@@ -174,22 +173,24 @@ class PairTerm(nn.Module):
             sums = group_sums(inputs.bce, inputs.weights, membership)
         else:
             place = inputs.position(rows, labels)
-            weights = inputs.at(inputs.weights, place)
+            weights = inputs.weights.take(place)
             owners = membership.index_select(1, labels)
-            losses = -F.logsigmoid(inputs.at(inputs.logits, place))
+            losses = -F.logsigmoid(inputs.logits.take(place))
             sums = GroupSums(owners @ (losses * weights), owners @ weights)
         return GroupSums(self.settings.nll_weight * sums.totals, sums.counts)
 
-    def _signal(self, inputs: StepInputs, pairs: ConfusingPairs, rows: Tensor) -> Tensor:
-        """Mark the examples that add to the loss."""
+    def _share_without_signal(
+        self, inputs: StepInputs, pairs: ConfusingPairs, rows: Tensor
+    ) -> Tensor:
         everything = self.with_likelihood and self.settings.likelihood == "entries"
         if everything or (self.settings.fallback == "bce" and self.settings.pairs == "both"):
-            return inputs.weights @ self.membership.to(inputs.weights.dtype).amax(0) > 0
-        signal = torch.zeros(inputs.n_rows, dtype=torch.bool, device=rows.device)
-        signal[pairs.rows] = True
-        if self.with_likelihood or self.settings.fallback == "bce":
-            signal[rows] = True
-        return signal
+            return share_without(
+                inputs.weights @ self.membership.to(inputs.weights.dtype).amax(0) > 0
+            )
+        positives = self.with_likelihood or self.settings.fallback == "bce"
+        spoken = torch.cat((pairs.rows, rows)) if positives else pairs.rows
+        silent = inputs.n_rows - len(torch.unique(spoken))
+        return torch.tensor(silent / max(inputs.n_rows, 1), device=rows.device)
 
 
 def _pair_loss(preference: PreferenceName | PairLoss, settings: FairPOSettings) -> PairLoss:
