@@ -25,7 +25,7 @@ SATURATED = 0.95
 """A group above this weight leaves the others next to nothing."""
 
 PATIENCE = 200
-"""Consecutive saturated steps before the warning: longer than a passing swing."""
+"""Steps in a row, all saturated, before the warning: longer than a passing swing."""
 
 _EMA_DECAY = 0.9
 _EMA_EPSILON = 1e-6
@@ -33,19 +33,25 @@ _MAX_EXPONENT = 10.0
 
 
 def mirror_ascent(
-    log_weights: Tensor, exponents: Tensor, present: Tensor, *, floor: float = 0.0
+    log_weights: Tensor,
+    gains: Tensor,
+    present: Tensor,
+    *,
+    step_size: float = 1.0,
+    floor: float = 0.0,
 ) -> Tensor:
-    """Take one exponentiated-gradient step: ``a_g <- a_g exp(exponent_g) / Z`` (Algorithm 1).
+    """Take one exponentiated-gradient step: ``a_g <- a_g exp(step_size gain_g) / Z`` (Algorithm 1).
 
     Parameters
     ----------
     log_weights : float tensor, shape (groups,)
         Logarithms of weights that sum to 1.
-    exponents : float tensor, shape (groups,)
-        Step size times gain. Read only where ``present``.
+    gains : float tensor, shape (groups,)
+        What each log-weight gains per unit of step size. Read only where ``present``.
     present : bool tensor, shape (groups,)
         Groups with an entry in this step. The weights of the others do not move, and the weight
         the present groups share is conserved; with fewer than two present nothing moves.
+    step_size : float
     floor : float
         At least this weight for each present group, in ``[0, 1 / groups)``. With all groups
         present ``a <- floor + (1 - groups * floor) a``.
@@ -54,12 +60,13 @@ def mirror_ascent(
     -------
     float tensor, shape (groups,); a new tensor.
     """
+    raised = torch.add(log_weights, gains, alpha=step_size)
     if not floor and bool(present.all()):
-        return (log_weights + exponents).log_softmax(0)
+        return raised.log_softmax(0)
     outside = torch.full_like(log_weights, -torch.inf)
     before = torch.where(present, log_weights, outside)
     share = before.logsumexp(0)
-    raised = torch.where(present, log_weights + exponents, outside)
+    raised = torch.where(present, raised, outside)
     stepped = raised - raised.logsumexp(0) + share
     if floor:
         keep = 1 - present.sum().to(share.dtype) * floor / share.exp()
@@ -138,7 +145,7 @@ class GroupWeights(nn.Module):
         self.register_buffer("log_weights", weights.log())
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
         self.register_buffer("weight_sum", torch.zeros(n_groups, dtype=torch.float64))
-        self.register_buffer("saturated_steps", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("saturated_steps", torch.zeros(n_groups, dtype=torch.int64))
         self.register_buffer("averages", torch.zeros(n_groups, dtype=torch.float64))
         self.register_buffer("average_steps", torch.zeros(n_groups, dtype=torch.int64))
         self._all_members = bool(members.all())
@@ -170,23 +177,30 @@ class GroupWeights(nn.Module):
         if not self._all_members:
             present = present & self.has_members
         if self.rule != "fixed":
-            exponents = self._exponents(group_losses.detach().double(), present, excess)
-            new = mirror_ascent(self.log_weights, exponents, present, floor=self.floor)
-            self.log_weights.copy_(new)
+            gains, step_size = self._gains(group_losses.detach(), present, excess)
+            self.log_weights.copy_(
+                mirror_ascent(
+                    self.log_weights, gains, present, step_size=step_size, floor=self.floor
+                )
+            )
+        weights = self()
         self.steps += 1
-        self.weight_sum += self()
-        self._watch_saturation()
+        self.weight_sum += weights
+        self._watch_saturation(weights)
 
-    def _exponents(self, losses: Tensor, present: Tensor, excess: Tensor | None) -> Tensor:
+    def _gains(
+        self, losses: Tensor, present: Tensor, excess: Tensor | None
+    ) -> tuple[Tensor, float]:
+        """What the log-weights gain, and per which step size."""
         if callable(self.rule):
-            return self.step_size * self.rule(losses).double()
+            return self.rule(losses), self.step_size
         if self.rule == "relative":
-            return self._relative_exponents(losses, present)
+            return self._relative_exponents(losses.double(), present), 1.0
         if self.rule == "excess":
             if excess is None:
                 raise value_error("excess", must="be given under the rule 'excess'", got="None")
-            return self.step_size * excess.detach().double()
-        return self.step_size * losses
+            return excess.detach(), self.step_size
+        return losses, self.step_size
 
     def _relative_exponents(self, losses: Tensor, present: Tensor) -> Tensor:
         first = self.average_steps == 0
@@ -198,18 +212,21 @@ class GroupWeights(nn.Module):
         self.average_steps += present
         return (self.step_size * gains).clamp(-_MAX_EXPONENT, _MAX_EXPONENT)
 
-    def _watch_saturation(self) -> None:
+    def _watch_saturation(self, weights: Tensor) -> None:
         if self.rule == "fixed" or self._n_active < 2:
             return
-        self.saturated_steps.add_(1).mul_(self.log_weights.amax() > math.log(SATURATED))
+        self.saturated_steps += weights > SATURATED
         self._calls += 1
-        # Reading the counter waits for the device: only once in a while.
-        if self._calls % PATIENCE == 0 and int(self.saturated_steps) >= PATIENCE:
-            group = int(self.log_weights.argmax())
+        if self._calls % PATIENCE:  # reading a counter waits for the device: once in a while
+            return
+        saturated = self.saturated_steps == PATIENCE
+        self.saturated_steps.zero_()
+        if bool(saturated.any()):
+            group = int(saturated.long().argmax())
             warnings.warn(
-                f"group {group} has held {float(self().max()):.0%} of the weight for "
-                f"{int(self.saturated_steps)} steps: the other groups are hardly trained. "
-                "A floor, a smaller step_size or weight_rule='excess' keeps them in.",
+                f"group {group} has held {float(weights[group]):.0%} of the weight for {PATIENCE} "
+                "steps: the other groups are hardly trained. A floor, a smaller step_size or "
+                "weight_rule='excess' keeps them in.",
                 FairPOWarning,
                 stacklevel=2,
             )

@@ -128,7 +128,7 @@ class FairPOObjective(Objective):
         if self.training and torch.is_grad_enabled():
             self._step_weights(inputs, present, group_losses)
         weights = self.group_weights().to(group_losses.dtype)
-        loss = (weights * group_losses).sum()
+        loss = torch.dot(weights, group_losses)
         return ObjectiveOutput(loss, group_losses, weights, privileged.diagnostics)
 
     def _constraint_sums(self, inputs: StepInputs) -> GroupSums:

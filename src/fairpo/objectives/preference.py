@@ -107,7 +107,7 @@ class PairTerm(nn.Module):
         if self.with_likelihood:
             terms.append(self._likelihood_sums(inputs, rows, labels, membership))
         with torch.no_grad():
-            chosen, rejected = F.logsigmoid(logits.detach()).mean(1).unbind()
+            chosen, rejected = scores(logits.detach(), "log-probability").mean(1).unbind()
             diagnostics = Diagnostics(
                 torch.tensor(pairs.rows.numel(), device=losses.device),
                 n_confusing / pairs.n_possible,

@@ -2,6 +2,7 @@
 
 - :mod:`~fairpo.report.charts`: the pictures, data in, chart out.
 - :mod:`~fairpo.report.html`: the page around them.
+- :mod:`~fairpo.report.markdown`: the main table as text.
 
 Nothing here needs torch: a report can be rendered where only the results are.
 """
