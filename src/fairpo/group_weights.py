@@ -161,7 +161,6 @@ class GroupWeights(nn.Module):
         """Running mean of the weights over all steps; the weights before the first step."""
         return self.weight_sum / self.steps if self.steps > 0 else self()
 
-    @torch.no_grad()
     def step(self, group_losses: Tensor, present: Tensor, excess: Tensor | None = None) -> None:
         """Move the weights by one step of the rule.
 

@@ -1,5 +1,8 @@
 import json
+import os
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 
 import numpy as np
@@ -8,11 +11,14 @@ import pytest
 from fairpo._checks import FairPOFileError
 from fairpo.report import render_report, write_report
 from fairpo.report.charts import MANY_LABELS
+from fairpo.report.html import LONGEST_LINE, trade_off_points
 
 EVIL = "</script><script>alert('x')</script>"
+THREE = ("bce", "bce-continued", "fairpo-dpo")
+EIGHT = (*THREE, "bce-reweighted", "group-dro", "group-dro-excess", "fairpo-simpo", "fairpo-cpo")
 
 
-def example(n_labels=8, evil=False, back=0.0):
+def example(n_labels=8, evil=False, back=0.0, methods=THREE, steps=8):
     rng = np.random.default_rng(0)
     names = [f"label {k}" for k in range(n_labels)]
     if evil:
@@ -39,7 +45,10 @@ def example(n_labels=8, evil=False, back=0.0):
         }
 
     metrics = ["map", "sample_f1", "label_accuracy", "exact_match"]
-    methods = ["bce", "bce-continued", "fairpo-dpo"]
+    cut = max(2, n_labels // 5)
+    aps = rng.uniform(0.2, 0.9, n_labels)
+    weights = np.clip(0.5 + np.cumsum(rng.normal(0, 0.02, steps)), 0, 1)
+    losses = rng.uniform(0.1, 0.7, steps)
     return {
         "kind": "comparison",
         "title": "example",
@@ -52,8 +61,8 @@ def example(n_labels=8, evil=False, back=0.0):
         },
         "privileged": {"spec": "rarest:20%"},
         "groups": [
-            {"name": "privileged", "role": "improve", "labels": names[:2]},
-            {"name": "non_privileged", "role": "protect", "labels": names[2:]},
+            {"name": "privileged", "role": "improve", "labels": names[:cut]},
+            {"name": "non_privileged", "role": "protect", "labels": names[cut:]},
         ],
         "reference_method": "bce",
         "preset": "paper-v1",
@@ -82,12 +91,12 @@ def example(n_labels=8, evil=False, back=0.0):
         "per_label": [
             {
                 "label": name,
-                "groups": [groups[k > 1]],
-                "train_positives": k + 1,
+                "groups": [groups[k >= cut]],
+                "train_positives": 3 * k + 1,
                 "test_positives": k,
-                "reference_ap": None if k == 3 else 0.4,
-                "ap": {m: None if k == 3 else 0.5 for m in methods},
-                "ap_last": {m: None if k == 3 else 0.3 for m in methods},
+                "reference_ap": None if k == 3 else float(aps[k]),
+                "ap": {m: None if k == 3 else float(aps[k]) + 0.1 for m in methods},
+                "ap_last": {m: None if k == 3 else float(aps[k]) - 0.1 for m in methods},
             }
             for k, name in enumerate(names)
         ],
@@ -97,12 +106,12 @@ def example(n_labels=8, evil=False, back=0.0):
                 "seed": s,
                 "step": t,
                 "epoch": t / 4,
-                "group_weights": dict(zip(groups, (0.5, 0.5), strict=True)),
-                "group_losses": dict(zip(groups, (0.7, 0.0), strict=True)),
+                "group_weights": {groups[0]: float(weights[t]), groups[1]: 1 - float(weights[t])},
+                "group_losses": {groups[0]: float(losses[t]), groups[1]: 0.0},
             }
             for m in methods[1:]
             for s in (0, 1)
-            for t in range(8)
+            for t in range(steps)
         ],
         "undefined": {
             "labels_without_positives": [names[3]],
@@ -135,19 +144,63 @@ def specs(page):
     return json.loads(re.search(r'id="specs">(.*?)</script>', page, re.S).group(1))
 
 
+def text_of(page):
+    """What is read, without scripts and style."""
+    bare = re.sub(r"<(script|style).*?</\1>", "", page, flags=re.S)
+    return " ".join("".join(outline(bare).text).split())
+
+
+def all_cells(metrics):
+    return [cell for row in metrics["rows"] for cell in row["cells"].values()]
+
+
+def row_of(metrics, method, epoch="selected"):
+    return next(r for r in metrics["rows"] if (r["method"], r["epoch"]) == (method, epoch))
+
+
 def test_every_picture_has_its_table():
     page = render_report(example())
     found = outline(page)
-    assert found.tags.count("table") == found.tags.count("caption") == 4
-    assert set(specs(page)) == {"trade-off", "labels-0", "labels-1", "weights", "losses"}
+    assert found.tags.count("table") == found.tags.count("caption")
+    pictures = {"trade-off", "labels", "weight-0", "loss-0", "weight-1", "loss-1"}
     places = [value for name, value in found.attributes if name == "data-chart"]
-    assert places == ["trade-off", "weights", "losses"]
+    assert set(specs(page)) == set(places) == pictures
+    assert page.count('role="img" aria-label="') >= len(pictures)
+    for words in ("What each method did", "The same as a table", "Some of it as a table"):
+        assert words in page
+
+
+def test_sections_stand_in_their_order():
+    page = render_report(example())
+    ids = ("table", "trade-off", "labels", "weights", "notes", "again")
+    places = [page.index(f'<h2 id="{name}"') for name in ids]
+    assert places == sorted(places)
+    assert page.index('class="lead"') < places[0]
+
+
+def test_headings_of_tables_have_a_scope():
+    page = render_report(example())
+    assert not re.findall(r"<th(?![^>]*scope=)[ >]", page)
 
 
 def test_nothing_is_fetched():
-    found = outline(render_report(example()))
-    assert "link" not in found.tags and "img" not in found.tags and "iframe" not in found.tags
-    assert not [name for name, _ in found.attributes if name in ("src", "href")]
+    page = render_report(example())
+    found = outline(page)
+    assert "link" not in found.tags
+    assert "img" not in found.tags
+    assert "iframe" not in found.tags
+    places = [value for name, value in found.attributes if name in ("src", "href")]
+    assert all(place.startswith("#") for place in places)
+    assert "default-src 'none'" in page  # the browser itself refuses what a script might try
+    assert "http" not in json.dumps(specs(page))
+    assert "@import" not in page
+    assert "url(http" not in page
+
+
+def test_the_runtime_stands_once_and_the_page_stays_small():
+    page = render_report(example(30, methods=EIGHT, steps=40))
+    assert page.count("window.vegaEmbed=") == 1
+    assert len(page.encode()) < 1_300_000
 
 
 def test_text_from_data_is_escaped():
@@ -155,43 +208,206 @@ def test_text_from_data_is_escaped():
     assert plain.tags.count("script") == evil.tags.count("script") == 3
     page = render_report(example(evil=True))
     assert EVIL not in page
-    rows = specs(page)["labels-0"]
-    assert EVIL in json.dumps(rows)  # the chart shows the name, as text
+    assert EVIL in json.dumps(specs(page)["labels"])  # the chart shows the name, as text
+    assert "&lt;/script&gt;&lt;script&gt;alert(" in page  # and so does the table
+
+
+def test_text_from_elsewhere_is_escaped_too():
+    metrics = example()
+    metrics["title"] = metrics["notes"][0] = metrics["data"]["name"] = EVIL
+    metrics["settings"] = {EVIL: {EVIL: [EVIL]}}
+    for row in metrics["rows"]:
+        row["summary"] = EVIL
+    found = outline(render_report(metrics))
+    assert found.tags.count("script") == 3
+    assert found.tags.count("h1") == 1
 
 
 def test_claims_need_an_interval_that_excludes_zero():
     metrics = example()
-    for row in metrics["rows"]:
-        for cell in row["cells"].values():
-            cell["excludes_zero"] = False
+    for cell in all_cells(metrics):
+        cell["excludes_zero"] = False
     page = render_report(metrics)
-    assert "cannot be told apart" in page
-    assert " rose (" not in page and " fell (" not in page
+    text = text_of(page)
+    assert "For none of the 2 methods can a rise of privileged mAP be told from chance." in text
+    assert "privileged mAP shows no change that can be told from chance (" in text
+    assert not re.search(r"\b(rose|fell|better|worse|improved)\b", text)
     assert '<span class="marked">' not in page
+    assert 'class="sign"' not in page
+
+
+def test_the_headline_names_the_largest_rise():
+    metrics = example()
+    for method, change in (("bce-continued", 0.031), ("fairpo-dpo", 0.042)):
+        cells = row_of(metrics, method)["cells"]
+        cells["map/privileged"] |= {
+            "difference": change,
+            "low": 0.01,
+            "high": 0.06,
+            "excludes_zero": True,
+        }
+        cells["map/non_privileged"] |= {
+            "difference": -0.02,
+            "low": -0.03,
+            "high": -0.01,
+            "excludes_zero": True,
+        }
+    text = text_of(render_report(metrics))
+    assert (
+        "Of 2 methods, privileged mAP rose most under fairpo-dpo: +4.2 points (95% interval +1.0 "
+        "to +6.0). Its non-privileged mAP fell (\u22122.0 points, \u22123.0 to \u22121.0)."
+    ) in text
+
+
+def test_a_fall_is_never_the_headline():
+    metrics = example()
+    for row in metrics["rows"]:
+        row["cells"]["map/privileged"] |= {
+            "difference": -0.02,
+            "low": -0.03,
+            "high": -0.01,
+            "excludes_zero": True,
+        }
+    assert "For none of the 2 methods" in text_of(render_report(metrics))
+
+
+def test_small_intervals_keep_an_end_that_is_not_zero():
+    metrics = example()
+    cell = row_of(metrics, "fairpo-dpo")["cells"]["map/privileged"]
+    cell |= {"difference": 0.0007, "low": 0.0003, "high": 0.0011, "excludes_zero": True}
+    assert "(+0.07 points, +0.03 to +0.11)" in text_of(render_report(metrics))
+
+
+def test_a_change_that_rounds_to_zero_has_no_sign():
+    metrics = example()
+    cell = row_of(metrics, "fairpo-dpo")["cells"]["map/privileged"]
+    cell |= {"difference": -0.0001, "low": -0.002, "high": 0.0019, "excludes_zero": False}
+    assert "(0.0 points, \u22120.2 to +0.2)" in text_of(render_report(metrics))
+
+
+def test_undefined_cells_are_dashes():
+    metrics = example()
+    for row in metrics["rows"]:
+        row["cells"]["map/privileged"] = {
+            "value": None,
+            "difference": None,
+            "low": None,
+            "high": None,
+            "excludes_zero": False,
+        }
+    page = render_report(metrics)
+    assert "privileged mAP undefined" in page
+    assert "trade-off" not in specs(page)
+    assert "<td>\u2013 </td>" in page
+
+
+def test_a_last_epoch_that_scores_the_same_is_not_repeated():
+    metrics = example()
+    last, selected = (row_of(metrics, "fairpo-dpo", epoch) for epoch in ("last", "selected"))
+    last["cells"] = selected["cells"]
+    page = render_report(metrics)
+    assert page.count("selected, last") == 1
+    assert [(p["method"], p["epoch"]) for p in trade_off_points(metrics)] == [
+        ("bce-continued", "selected"),
+        ("bce-continued", "last"),
+        ("fairpo-dpo", "selected"),
+    ]
 
 
 def test_the_last_epoch_is_drawn_where_the_reference_was_returned():
-    page = render_report(example(back=1.0))
+    metrics = example(back=1.0)
+    page = render_report(metrics)
     assert "fairpo-dpo, last epoch (the reference was returned)" in page
     assert "no gain found on validation, so the reference was returned" in page
-    assert (
-        {row["after"] for row in specs(page)["labels-0"]["layer"][0]["data"]["values"]} == {30.0}
-        if "data" in specs(page)["labels-0"]["layer"][0]
-        else True
-    )
+    assert "2 of 2" in page
+    for row in specs(page)["labels"]["data"]["values"]:
+        assert row["after"] == pytest.approx([row["before"] - 10] * 2, abs=0.011)
+    assert {point["epoch"] for point in trade_off_points(metrics)} == {"last"}
+
+
+def test_a_share_of_seeds_is_said():
+    text = text_of(render_report(example(back=0.5)))
+    assert "the reference was returned in 1 of 2 seeds" in text
+
+
+def test_files_without_last_epochs_of_labels_are_read():
+    metrics = example(back=1.0)
+    for row in metrics["per_label"]:
+        del row["ap_last"]
+    row = specs(render_report(metrics))["labels"]["data"]["values"][0]
+    assert row["after"] == pytest.approx([row["before"] + 10] * 2, abs=0.011)
 
 
 def test_undefined_labels_are_named_and_not_drawn():
     page = render_report(example())
-    assert "1 labels have no test positive and are in no mAP: label 3" in page
-    text = json.dumps(specs(page)["labels-0"])
-    assert '"label 4"' in text and '"label 3"' not in text
+    assert "1 label without a test positive, in no mAP: label 3." in page
+    text = json.dumps(specs(page)["labels"])
+    assert '"label 4"' in text
+    assert '"label 3"' not in text
+    assert "3 test rows have neither a true nor a predicted privileged label" in page
+    assert "0 test rows" not in page
 
 
 def test_many_labels_are_drawn_as_points():
-    page = render_report(example(MANY_LABELS + 5))
-    assert "symlog" in json.dumps(specs(page)["labels-0"])
-    assert 'id="find"' in page
+    few, many = (render_report(example(n)) for n in (MANY_LABELS, MANY_LABELS + 5))
+    assert "symlog" not in json.dumps(specs(few)["labels"])
+    assert "symlog" in json.dumps(specs(many)["labels"])
+    assert 'id="find"' in many
+    assert 'id="find"' not in render_report(example())
+
+
+def test_a_thousand_labels_still_make_a_page():
+    page = render_report(example(1000, methods=EIGHT))
+    assert len(page.encode()) < 1_800_000
+    assert "800 labels" in page
+
+
+def test_long_traces_are_averaged_over_windows():
+    metrics = example(steps=5 * LONGEST_LINE)
+    page = render_report(metrics)
+    rows = specs(page)["weight-0"]["data"]["values"]
+    assert len(rows) == LONGEST_LINE * 2 * 2  # seeds, groups
+    assert "averaged over windows" in page
+    drawn = np.mean([row["value"] for row in rows if row["group"] == "privileged"])
+    given = np.mean([point["group_weights"]["privileged"] for point in metrics["trace"]])
+    assert drawn == pytest.approx(given, abs=1e-4)
+
+
+def test_intervals_over_seeds_are_shown_where_there_are_some():
+    metrics = example()
+    assert "seeds: " not in render_report(metrics)
+    for row in metrics["rows"]:
+        for cell in row["cells"].values():
+            cell |= {"seeds_low": -0.01, "seeds_high": 0.02}
+    assert "seeds: \u22121.00 to +2.00" in render_report(metrics)
+
+
+def test_one_group_has_no_trade_off():
+    metrics = example()
+    metrics["groups"] = metrics["groups"][:1]
+    page = render_report(metrics)
+    assert "trade-off" not in specs(page)
+    assert 'id="trade-off"' not in page
+
+
+def test_more_than_two_groups():
+    metrics = example()
+    metrics["groups"].append({"name": "third", "role": "protect", "labels": []})
+    for row in metrics["rows"]:
+        row["cells"] |= {
+            f"{metric}/third": {**row["cells"]["map/non_privileged"]}
+            for metric in metrics["metrics"]
+        }
+    page = render_report(metrics)
+    assert page.count(">third</th>") >= 4
+    assert "no label" in page
+
+
+def test_a_run_of_one_method_says_its_verdict_first():
+    metrics = example(methods=("bce", "fairpo-dpo"))
+    text = text_of(render_report({**metrics, "kind": "run", "seeds": [0]}))
+    assert "One method was trained on example with 1 seed" in text
+    assert text.count("fairpo-dpo: privileged mAP") == 1
 
 
 def test_a_run_without_a_trained_method():
@@ -199,7 +415,9 @@ def test_a_run_without_a_trained_method():
     metrics["rows"] = metrics["rows"][:2]
     metrics["trace"] = []
     page = render_report({**metrics, "kind": "run"})
-    assert "bce was trained" in page
+    assert "The reference, bce, was trained" in page
+    assert "there is no change to report" in page
+    assert 'id="labels"' not in page
 
 
 def test_files(tmp_path):
@@ -212,5 +430,74 @@ def test_files(tmp_path):
         write_report(tmp_path)
     (tmp_path / "metrics.json").write_text(json.dumps(example()))
     page = write_report(tmp_path)
+    assert page == tmp_path / "report.html"
     assert page.stat().st_size < 1_300_000
     assert sorted(path.name for path in tmp_path.iterdir()) == ["metrics.json", "report.html"]
+
+
+@pytest.mark.parametrize("broken", ["", "[]", "null", "not json", '{"rows": 3}', "NaN"])
+def test_broken_files_are_named_and_leave_nothing_behind(tmp_path, broken):
+    (tmp_path / "metrics.json").write_text(broken)
+    with pytest.raises(FairPOFileError, match=r"metrics\.json: does not hold the figures"):
+        write_report(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.json"]
+
+
+@pytest.mark.parametrize("key", sorted(set(example()) - {"kind"}))
+def test_every_missing_part_is_a_file_error(tmp_path, key):
+    metrics = example()
+    del metrics[key]
+    (tmp_path / "metrics.json").write_text(json.dumps(metrics))
+    with pytest.raises(FairPOFileError, match=rf"metrics\.json: .*{key}"):
+        write_report(tmp_path)
+
+
+def test_text_that_is_not_utf8_is_a_file_error(tmp_path):
+    (tmp_path / "metrics.json").write_bytes(b"\xff\xfe\xfa")
+    with pytest.raises(FairPOFileError, match=r"metrics\.json: cannot be read"):
+        write_report(tmp_path)
+
+
+def test_a_failed_write_keeps_the_old_report(tmp_path, monkeypatch):
+    (tmp_path / "metrics.json").write_text(json.dumps(example()))
+    (tmp_path / "report.html").write_text("old")
+
+    def fail(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        write_report(tmp_path)
+    assert (tmp_path / "report.html").read_text() == "old"
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_the_same_figures_make_the_same_page():
+    assert render_report(example()) == render_report(example())
+
+
+def test_figures_are_not_changed():
+    metrics = example(evil=True)
+    before = json.dumps(metrics)
+    render_report(metrics)
+    assert json.dumps(metrics) == before
+
+
+def test_rendering_needs_no_torch(tmp_path):
+    (tmp_path / "metrics.json").write_text(json.dumps(example()))
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from pathlib import Path; from fairpo.report import write_report\n"
+        "write_report(Path(sys.argv[1]))\n"
+        "names = {name for name in sys.modules if name.startswith('fairpo')}\n"
+        "print(sorted(names - {'fairpo', 'fairpo._checks'}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ,
+    )
+    loaded = done.stdout.strip()
+    assert re.sub(r"'fairpo\.report[.a-z]*'(, )?", "", loaded) == "[]"

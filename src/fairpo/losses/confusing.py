@@ -38,7 +38,6 @@ def privileged_positives(targets: Tensor, privileged: Tensor) -> tuple[Tensor, T
     return rows, privileged[position]
 
 
-@torch.no_grad()
 def confusing_negatives(
     logits: Tensor, targets: Tensor, rows: Tensor, labels: Tensor
 ) -> ConfusingPairs:
@@ -57,6 +56,7 @@ def confusing_negatives(
     -------
     ConfusingPairs, owned by the label that applies
     """
+    logits = logits.detach()
     negative = targets.index_select(0, rows) == 0
     at_least = logits.index_select(0, rows) >= logits[rows, labels].unsqueeze(1)
     anchor, rejected = (negative & at_least).nonzero(as_tuple=True)
@@ -64,7 +64,6 @@ def confusing_negatives(
     return ConfusingPairs(rows[anchor], preferred, rejected, preferred, negative.sum())
 
 
-@torch.no_grad()
 def confusing_positives(logits: Tensor, targets: Tensor, privileged: Tensor) -> ConfusingPairs:
     """Pair each privileged label that does not apply with its confusing positives.
 
@@ -80,6 +79,7 @@ def confusing_positives(logits: Tensor, targets: Tensor, privileged: Tensor) -> 
     -------
     ConfusingPairs, owned by the label that does not apply
     """
+    logits = logits.detach()
     rows, labels = (targets == 1).nonzero(as_tuple=True)
     negative = targets.index_select(1, privileged).index_select(0, rows) == 0
     candidates = logits.index_select(1, privileged).index_select(0, rows)

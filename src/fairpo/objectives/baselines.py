@@ -81,5 +81,5 @@ class BCEObjective(Objective):
             groups = group_sums(inputs.bce, inputs.weights, membership)
             shares = membership @ entry_weights.sum(0)
             shares = shares / shares.sum().clamp_min(torch.finfo(shares.dtype).tiny)
-            signal = inputs.weights @ self._improved.to(shares.dtype) > 0
+            signal = inputs.weights @ self._improved.to(shares.dtype)
         return ObjectiveOutput(loss, groups.mean(), shares, no_pairs(inputs, signal))

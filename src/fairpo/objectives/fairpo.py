@@ -143,7 +143,6 @@ class FairPOObjective(Objective):
             values = self.constraint(inputs.logits, inputs.reference, inputs.targets)
         return group_sums(values, inputs.weights, self._protected.to(values.dtype))
 
-    @torch.no_grad()
     def _step_weights(self, inputs: StepInputs, present: Tensor, group_losses: Tensor) -> None:
         excess = None
         if self.group_weights.rule == "excess":

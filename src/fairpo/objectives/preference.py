@@ -53,7 +53,7 @@ class BCETerm(nn.Module):
         membership = self.membership.to(inputs.logits.dtype)
         sums = group_sums(inputs.bce, inputs.weights, membership)
         with torch.no_grad():
-            signal = inputs.weights @ membership.amax(0) > 0
+            signal = inputs.weights @ membership.amax(0)
         return PreferenceOutput((sums,), no_pairs(inputs, signal))
 
 
@@ -106,15 +106,14 @@ class PairTerm(nn.Module):
         terms = [self._pair_sums(inputs, pairs, losses, membership)]
         if self.with_likelihood:
             terms.append(self._likelihood_sums(inputs, rows, labels, membership))
-        with torch.no_grad():
-            chosen, rejected = scores(logits.detach(), "log-probability").mean(1).unbind()
-            diagnostics = Diagnostics(
-                torch.tensor(pairs.rows.numel(), device=losses.device),
-                n_confusing / pairs.n_possible,
-                chosen,
-                rejected,
-                self._share_without_signal(inputs, pairs, rows),
-            )
+        chosen, rejected = scores(logits.detach(), "log-probability").mean(1).unbind()
+        diagnostics = Diagnostics(
+            torch.tensor(pairs.rows.numel(), device=losses.device),
+            n_confusing / pairs.n_possible,
+            chosen,
+            rejected,
+            share_without(self._signal(inputs, pairs, rows)),
+        )
         return PreferenceOutput(tuple(terms), diagnostics)
 
     def get_extra_state(self) -> Tensor:
@@ -179,18 +178,15 @@ class PairTerm(nn.Module):
             sums = GroupSums(owners @ (losses * weights), owners @ weights)
         return GroupSums(self.settings.nll_weight * sums.totals, sums.counts)
 
-    def _share_without_signal(
-        self, inputs: StepInputs, pairs: ConfusingPairs, rows: Tensor
-    ) -> Tensor:
+    def _signal(self, inputs: StepInputs, pairs: ConfusingPairs, rows: Tensor) -> Tensor:
+        """Mark the examples that add to the loss, with 1 or above."""
         everything = self.with_likelihood and self.settings.likelihood == "entries"
         if everything or (self.settings.fallback == "bce" and self.settings.pairs == "both"):
-            return share_without(
-                inputs.weights @ self.membership.to(inputs.weights.dtype).amax(0) > 0
-            )
-        positives = self.with_likelihood or self.settings.fallback == "bce"
-        spoken = torch.cat((pairs.rows, rows)) if positives else pairs.rows
-        silent = inputs.n_rows - len(torch.unique(spoken))
-        return torch.tensor(silent / max(inputs.n_rows, 1), device=rows.device)
+            return inputs.weights @ self.membership.to(inputs.weights.dtype).amax(0)
+        signal = torch.zeros(inputs.n_rows, device=rows.device).index_fill_(0, pairs.rows, 1)
+        if self.with_likelihood or self.settings.fallback == "bce":
+            signal.index_fill_(0, rows, 1)
+        return signal
 
 
 def _pair_loss(preference: PreferenceName | PairLoss, settings: FairPOSettings) -> PairLoss:
@@ -215,8 +211,8 @@ def _pair_loss(preference: PreferenceName | PairLoss, settings: FairPOSettings) 
 
 
 def share_without(signal: Tensor) -> Tensor:
-    """Share of examples that ``signal`` (bool, (batch,)) does not mark."""
-    return 1 - signal.sum() / signal.numel()
+    """Share of examples (batch,) whose signal is 0."""
+    return (signal == 0).sum() / max(len(signal), 1)
 
 
 def no_pairs(inputs: StepInputs, signal: Tensor) -> Diagnostics:
