@@ -37,7 +37,8 @@ BAD[2, 1] = np.nan
         ({"features": X[:3]}, "X and Y must have the same number of rows, got 3 and 4"),
         (
             {"features": BAD},
-            r"X must hold finite numbers only, no NaN or inf, got 1 such entries, the first \(nan\) in row 2, column 1",
+            r"X must hold finite numbers only, no NaN or inf, got 1 such entries, "
+            r"the first \(nan\) in row 2, column 1",
         ),
         ({"features": X + np.inf}, "X must hold finite numbers only.*got 12 such entries"),
         (

@@ -19,9 +19,8 @@ SMALL = {
 
 @pytest.fixture(scope="module")
 def result():
-    from tests.conftest import problem
-
     from fairpo.data import MultiLabelData
+    from tests.conftest import problem
 
     X, y = problem()
     split = {
@@ -77,7 +76,7 @@ def test_a_method_that_fell_back_differs_by_exactly_zero(result):
 
 
 def test_clusters_notes_and_labels(result):
-    data, _, metrics, _ = result
+    _, _, metrics, _ = result
     assert metrics["data"]["clusters"] == 9
     assert (
         metrics["interval"]["kind"] == "paired bootstrap over 9 blocks of test rows, seeds averaged"

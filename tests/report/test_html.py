@@ -385,9 +385,12 @@ def test_intervals_over_seeds_are_shown_where_there_are_some():
 def test_one_group_has_no_trade_off():
     metrics = example()
     metrics["groups"] = metrics["groups"][:1]
+    for row in metrics["per_label"][1:]:
+        row["groups"] = []
     page = render_report(metrics)
     assert "trade-off" not in specs(page)
     assert 'id="trade-off"' not in page
+    assert "no group" in page
 
 
 def test_more_than_two_groups():

@@ -181,7 +181,7 @@ def _dumbbells(rows: list[dict[str, Any]], groups: list[str]) -> alt.LayerChart:
         title=None,
         scale=alt.Scale(domain=lines),
         axis=alt.Axis(
-            labelFontWeight={"condition": heading, "value": "normal"},  # type: ignore[arg-type]
+            labelFontWeight={"condition": heading, "value": "normal"},
             labelLimit=220,
             ticks=False,
             domain=False,
@@ -301,9 +301,9 @@ def _names(
             x, y, x2="x", y2="y", color=colour
         ),
         methods.mark_text(fontWeight=600, **text).encode(x, y, text="name:N", color=colour),
-        alt.Chart(alt.Data(values=named[:1])).mark_text(color=_GREY, **text).encode(
-            x, y, text="name:N"
-        ),
+        alt.Chart(alt.Data(values=named[:1]))
+        .mark_text(color=_GREY, **text)
+        .encode(x, y, text="name:N"),
     ]
 
 

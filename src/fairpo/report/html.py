@@ -163,8 +163,7 @@ def _lead(metrics: dict[str, Any], best: dict[str, Any] | None) -> dict[str, str
     interval = _interval(best["cells"][f"map/{improve}"], metrics["interval"]["level"])
     after = f": {interval}."
     if protect is not None:
-        verdict = _verdict(best["cells"][f"map/{protect}"])
-        after += f" Its {_words(protect)} mAP {verdict}."
+        after += f" Its {_words(protect)} mAP {_verdict(best['cells'][f'map/{protect}'])}."
     start = f"Of {len(changed)} methods, {_words(improve)} mAP rose most under "
     return {"before": start, "method": best["method"], "after": after}
 
@@ -193,7 +192,9 @@ def _method_verdict(metrics: dict[str, Any], row: dict[str, Any]) -> dict[str, s
 
 def _group_verdicts(metrics: dict[str, Any], row: dict[str, Any]) -> str:
     names = [group["name"] for group in metrics["groups"]]
-    return ", ".join(f"{_words(name)} mAP {_verdict(row['cells'][f'map/{name}'])}" for name in names)
+    return ", ".join(
+        f"{_words(name)} mAP {_verdict(row['cells'][f'map/{name}'])}" for name in names
+    )
 
 
 def _verdict(cell: dict[str, Any]) -> str:
