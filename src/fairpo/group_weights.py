@@ -97,6 +97,8 @@ class GroupWeights(nn.Module):
         Start weights, positive for groups with members; the default is uniform.
     has_members : sequence of bool, optional
         Groups without members never have weight: it is shared by the others.
+    names : sequence of str, optional
+        What the warning calls the groups; their numbers when not given.
 
     Notes
     -----
@@ -121,8 +123,10 @@ class GroupWeights(nn.Module):
         floor: float = 0.0,
         initial: Sequence[float] | None = None,
         has_members: Sequence[bool] | None = None,
+        names: Sequence[str] | None = None,
     ) -> None:
         super().__init__()
+        self._names = tuple(names or map(str, range(n_groups)))
         members = torch.tensor([True] * n_groups if has_members is None else list(has_members))
         n_active = max(1, int(members.sum()))
         if not (callable(rule) or rule in ("raw", "relative", "excess", "fixed")):
@@ -223,7 +227,7 @@ class GroupWeights(nn.Module):
         if bool(saturated.any()):
             group = int(saturated.long().argmax())
             warnings.warn(
-                f"group {group} has held {float(weights[group]):.0%} of the weight for {PATIENCE} "
+                f"group {self._names[group]} has held {float(weights[group]):.0%} of the weight for {PATIENCE} "
                 "steps: the other groups are hardly trained. A floor, a smaller step_size or "
                 "weight_rule='excess' keeps them in.",
                 FairPOWarning,

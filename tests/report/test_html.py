@@ -271,11 +271,19 @@ def test_a_fall_is_never_the_headline():
     assert "For none of the 2 methods" in text_of(render_report(metrics))
 
 
-def test_small_intervals_keep_an_end_that_is_not_zero():
+@pytest.mark.parametrize(
+    ("low", "text"),
+    [
+        (0.0006, "(+0.7 points, +0.1 to +1.1)"),
+        (0.0003, "(+0.70 points, +0.03 to +1.10)"),
+        (0.00002, "(+0.700 points, +0.002 to +1.100)"),
+    ],
+)
+def test_an_end_that_excludes_zero_is_not_rounded_to_it(low, text):
     metrics = example()
     cell = row_of(metrics, "fairpo-dpo")["cells"]["map/privileged"]
-    cell |= {"difference": 0.0007, "low": 0.0003, "high": 0.0011, "excludes_zero": True}
-    assert "(+0.07 points, +0.03 to +0.11)" in text_of(render_report(metrics))
+    cell |= {"difference": 0.007, "low": low, "high": 0.011, "excludes_zero": True}
+    assert text in text_of(render_report(metrics))
 
 
 def test_a_change_that_rounds_to_zero_has_no_sign():

@@ -43,7 +43,8 @@ class BCEObjective(Objective):
     Notes
     -----
     ``group_losses`` are the plain means over each group's entries; ``group_weights`` the share of
-    the total weight that lies on each group, which is what this objective amounts to.
+    the total weight that lies on each group, which is what this objective amounts to (all 0 for a
+    batch without any observed entry).
     """
 
     needs_reference = False

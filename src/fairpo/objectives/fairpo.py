@@ -96,6 +96,7 @@ class FairPOObjective(Objective):
             step_size=self.settings.step_size,
             floor=self.settings.floor,
             has_members=membership.any(1).tolist(),
+            names=groups.names,
         )
         self.register_buffer("_membership", membership, persistent=False)
         self.register_buffer("_protected", membership * (1 - improve), persistent=False)

@@ -210,12 +210,13 @@ def _changes(rows: list[dict[str, Any]], groups: list[str]) -> alt.LayerChart:
     frequency = alt.X(
         "train_positives:Q",
         title="training positives",
-        scale=alt.Scale(type="symlog", nice=False),
+        scale=alt.Scale(type="symlog", nice=False, padding=8),
         axis=alt.Axis(values=ticks, format=",d"),
     )
     # The largest group is drawn first, so that a small one lies on top.
     sizes = {group: sum(row["group"] == group for row in rows) for group in groups}
     ordered = sorted(rows, key=lambda row: -sizes[row["group"]])
+    legend = alt.Legend(orient="top")
     points = _viewed().mark_point(size=34, filled=True, opacity=0.6)
     zero = alt.Chart(alt.Data(values=[{"zero": 0}])).mark_rule(color=_GREY, strokeDash=[4, 3])
     return alt.layer(
@@ -223,8 +224,8 @@ def _changes(rows: list[dict[str, Any]], groups: list[str]) -> alt.LayerChart:
         points.encode(
             frequency,
             alt.Y("change:Q", title="change of average precision, points"),
-            color=_group_colour(groups),
-            shape=_group_shape(groups),
+            color=_group_colour(groups, legend),
+            shape=_group_shape(groups, legend),
             tooltip=_label_tooltip(),
         ),
         data=alt.Data(values=ordered),
@@ -239,15 +240,15 @@ def _label_tooltip() -> list[Any]:
     return ["label:N", "group:N", "train_positives:Q", *_numbers("before", "now", "change")]
 
 
-def _group_colour(groups: list[str]) -> alt.Color:
+def _group_colour(groups: list[str], legend: alt.Legend | None = None) -> alt.Color:
     scale = alt.Scale(domain=groups, range=group_colours(groups))
-    return alt.Color("group:N", scale=scale, legend=None)
+    return alt.Color("group:N", title=None, scale=scale, legend=legend)
 
 
-def _group_shape(groups: list[str]) -> alt.Shape:
+def _group_shape(groups: list[str], legend: alt.Legend | None = None) -> alt.Shape:
     shapes = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down"]
-    scale = alt.Scale(domain=groups, range=shapes[: len(groups)])
-    return alt.Shape("group:N", scale=scale, legend=None)
+    scale = alt.Scale(domain=groups, range=shapes)
+    return alt.Shape("group:N", title=None, scale=scale, legend=legend)
 
 
 def _numbers(*names: str) -> list[alt.Tooltip]:
@@ -389,4 +390,5 @@ def _styled(chart: Any, description: str) -> Any:
             titleFontWeight="normal",
             titlePadding=8,
         )
+        .configure_legend(labelColor=_GREY, labelFontSize=12, labelOpacity=1, symbolOpacity=1)
     )

@@ -219,10 +219,11 @@ def _interval(cell: dict[str, Any], level: float | None = None) -> str:
 
 
 def _digits(cell: dict[str, Any]) -> int:
-    """One decimal, or two where one would round an end that excludes 0 to 0."""
+    """One decimal, or as many as an end that excludes 0 needs not to be rounded to it."""
     if cell["low"] is None or not cell["excludes_zero"]:
         return 1
-    return 2 if min(abs(cell["low"]), abs(cell["high"])) < 0.0005 else 1
+    nearest = 100 * min(abs(cell["low"]), abs(cell["high"]))
+    return next((digits for digits in (1, 2, 3) if round(nearest, digits)), 4)
 
 
 def _points(value: float | None) -> str:
