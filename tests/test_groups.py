@@ -72,7 +72,9 @@ def test_worst_spec_needs_the_reference():
     assert rule.needs_reference_ap
     partition = rule.resolve(None, NAMES, np.array([0.5, 0.1, 0.9, 0.2, 0.8]))
     assert partition.privileged.tolist() == [1, 3]
-    with pytest.raises(FairPOValueError, match="rule worst:2 must get the reference's average"):
+    with pytest.raises(
+        FairPOValueError, match="a rule by reference AP must get the reference's average"
+    ):
         rule.resolve(None, NAMES)
 
 

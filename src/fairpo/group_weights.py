@@ -227,8 +227,8 @@ class GroupWeights(nn.Module):
         if bool(saturated.any()):
             group = int(saturated.long().argmax())
             warnings.warn(
-                f"group {self._names[group]} has held {float(weights[group]):.0%} of the weight for {PATIENCE} "
-                "steps: the other groups are hardly trained. A floor, a smaller step_size or "
+                f"group {self._names[group]} has held {float(weights[group]):.0%} of the weight "
+                f"for {PATIENCE} steps: the other groups are hardly trained. A floor, a smaller step_size or "
                 "weight_rule='excess' keeps them in.",
                 FairPOWarning,
                 stacklevel=2,

@@ -8,10 +8,10 @@ privileged labels against all others, is :class:`LabelPartition`.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -225,27 +225,19 @@ def label_indices(names: Iterable[str], label_names: Sequence[str]) -> list[int]
     return [position[name] for name in chosen]
 
 
-class PrivilegedRule(Protocol):
-    """How the privileged labels are found once targets and reference are known."""
-
-    @property
-    def needs_reference_ap(self) -> bool:
-        """Whether :meth:`resolve` must be given the reference's AP."""
-
-    def resolve(
-        self,
-        targets: Any,
-        label_names: Sequence[str],
-        reference_ap: NDArray[np.float64] | None = None,
-    ) -> LabelPartition:
-        """Return the partition for these labels."""
-
-
 @dataclass(frozen=True)
-class RarestRule:
-    """``rarest:20%``: the rarest fraction of the labels in the training targets."""
+class PrivilegedRule:
+    """How the privileged labels are found once targets and reference are known.
 
-    fraction: float
+    Parameters
+    ----------
+    choose : callable
+        ``(training targets, label names, reference AP or None) -> LabelPartition``.
+    needs_reference_ap : bool
+        Whether the reference's AP per label must be given.
+    """
+
+    choose: Callable[[Any, Sequence[str], NDArray[np.float64] | None], LabelPartition]
     needs_reference_ap: bool = False
 
     def resolve(
@@ -254,65 +246,21 @@ class RarestRule:
         label_names: Sequence[str],
         reference_ap: NDArray[np.float64] | None = None,
     ) -> LabelPartition:
-        """Count the positives and take the rarest."""
-        return LabelPartition.rarest(targets, self.fraction)
+        """Return the partition for these labels.
 
-
-@dataclass(frozen=True)
-class WorstRule:
-    """``worst:10``: the labels with the lowest reference AP on validation."""
-
-    k: int
-    needs_reference_ap: bool = True
-
-    def resolve(
-        self,
-        targets: Any,
-        label_names: Sequence[str],
-        reference_ap: NDArray[np.float64] | None = None,
-    ) -> LabelPartition:
-        """Rank the labels by the reference's average precision."""
-        if reference_ap is None:
+        Raises
+        ------
+        FairPOValueError
+            A name that is not a label, more labels than there are, or no reference AP where the
+            rule needs one.
+        """
+        if self.needs_reference_ap and reference_ap is None:
             raise value_error(
-                f"the rule worst:{self.k}",
+                "a rule by reference AP",
                 must="get the reference's average precision per label",
                 got="none",
             )
-        return LabelPartition.worst(reference_ap, self.k)
-
-
-@dataclass(frozen=True)
-class NamesRule:
-    """``cat,dog`` or the lines of a file: labels by name."""
-
-    names: tuple[str, ...]
-    needs_reference_ap: bool = False
-
-    def resolve(
-        self,
-        targets: Any,
-        label_names: Sequence[str],
-        reference_ap: NDArray[np.float64] | None = None,
-    ) -> LabelPartition:
-        """Look the names up."""
-        return LabelPartition.from_names(self.names, label_names)
-
-
-@dataclass(frozen=True)
-class IndicesRule:
-    """Labels by position, from Python only."""
-
-    indices: tuple[int, ...]
-    needs_reference_ap: bool = False
-
-    def resolve(
-        self,
-        targets: Any,
-        label_names: Sequence[str],
-        reference_ap: NDArray[np.float64] | None = None,
-    ) -> LabelPartition:
-        """Check the positions against the label space."""
-        return LabelPartition.from_indices(self.indices, len(label_names))
+        return self.choose(targets, label_names, reference_ap)
 
 
 _HOW = "Write rarest:20%, worst:10, names such as cat,dog, or @file.txt with one name a line."
@@ -339,7 +287,8 @@ def parse_privileged(spec: str | Sequence[str] | Sequence[int] | ArrayLike) -> P
     text = spec.strip()
     rule, _, argument = text.partition(":")
     if rule == "rarest" and argument:
-        return RarestRule(_parse_fraction(argument, spec))
+        fraction = _parse_fraction(argument, spec)
+        return PrivilegedRule(lambda targets, _, __: LabelPartition.rarest(targets, fraction))
     if rule == "worst" and argument:
         if not argument.strip().isdecimal() or int(argument) < 1:
             raise value_error(
@@ -348,7 +297,11 @@ def parse_privileged(spec: str | Sequence[str] | Sequence[int] | ArrayLike) -> P
                 got=repr(spec),
                 do=_HOW,
             )
-        return WorstRule(int(argument))
+        k = int(argument)
+        return PrivilegedRule(
+            lambda _, __, reference_ap: LabelPartition.worst(reference_ap, k),  # type: ignore[arg-type]
+            needs_reference_ap=True,
+        )
     names = _read_names(Path(text[1:])) if text.startswith("@") else text.split(",")
     return _names_rule(names, spec)
 
@@ -376,21 +329,26 @@ def _read_names(path: Path) -> list[str]:
         raise file_error(path, f"the file of privileged labels cannot be read ({error})") from error
 
 
-def _names_rule(names: Iterable[str], spec: object) -> NamesRule:
-    chosen = tuple(dict.fromkeys(name.strip() for name in names if name.strip()))
+def _names_rule(written: Iterable[str], spec: object) -> PrivilegedRule:
+    chosen = tuple(dict.fromkeys(name.strip() for name in written if name.strip()))
     if not chosen:
         raise value_error(
             "the privileged labels", must="select at least one label", got=repr(spec), do=_HOW
         )
-    return NamesRule(chosen)
+    return PrivilegedRule(lambda _, names, __: LabelPartition.from_names(chosen, names))
+
+
+def _indices_rule(indices: list[int]) -> PrivilegedRule:
+    chosen = tuple(dict.fromkeys(indices))
+    return PrivilegedRule(lambda _, names, __: LabelPartition.from_indices(chosen, len(names)))
 
 
 def _parse_sequence(spec: Any) -> PrivilegedRule:
     values = np.asarray(spec)
     if values.ndim == 1 and values.dtype == bool:
-        return IndicesRule(tuple(np.flatnonzero(values).tolist()))
+        return _indices_rule(np.flatnonzero(values).tolist())
     if values.ndim == 1 and values.dtype.kind in "iu":
-        return IndicesRule(tuple(dict.fromkeys(values.tolist())))
+        return _indices_rule(values.tolist())
     if values.ndim == 1 and values.dtype.kind in "UO" and all(isinstance(v, str) for v in spec):
         return _names_rule(list(spec), spec)
     raise value_error(

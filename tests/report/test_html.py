@@ -327,6 +327,7 @@ def test_the_last_epoch_is_drawn_where_the_reference_was_returned():
     page = render_report(metrics)
     assert "fairpo-dpo, last epoch (the reference was returned)" in page
     assert "no gain found on validation, so the reference was returned" in page
+    assert ">fairpo-dpo (last)</button>" in page
     assert "2 of 2" in page
     for row in specs(page)["labels"]["data"]["values"]:
         assert row["after"] == pytest.approx([row["before"] - 10] * 2, abs=0.011)

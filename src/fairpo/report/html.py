@@ -101,6 +101,7 @@ def render_report(metrics: dict[str, Any]) -> str:
             changes=_map_changes(metrics),
             points=points,
             views=[name for name, _, _ in views],
+            view_heads=[f"{m} (last)" if key == "ap_last" else m for _, m, key in views],
             first_view=first,
             labels=labels,
             many=len(drawn) > charts.MANY_LABELS,
