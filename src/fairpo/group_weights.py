@@ -226,10 +226,11 @@ class GroupWeights(nn.Module):
         self.saturated_steps.zero_()
         if bool(saturated.any()):
             group = int(saturated.long().argmax())
+            name, share = self._names[group], float(weights[group])
             warnings.warn(
-                f"group {self._names[group]} has held {float(weights[group]):.0%} of the weight "
-                f"for {PATIENCE} steps: the other groups are hardly trained. A floor, a smaller step_size or "
-                "weight_rule='excess' keeps them in.",
+                f"group {name} has held {share:.0%} of the weight for {PATIENCE} steps: the other "
+                "groups are hardly trained. A floor, a smaller step_size or weight_rule='excess' "
+                "keeps them in.",
                 FairPOWarning,
                 stacklevel=2,
             )
