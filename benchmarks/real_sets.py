@@ -1,4 +1,4 @@
-"""The main comparison on real data sets, as the tables of docs/results.md.
+"""The main comparison on digit scenes and real data sets, as the tables of docs/results.md.
 
 Run: FAIRPO_DATA=/path/to/data python benchmarks/real_sets.py [SET ...]
 
@@ -15,13 +15,13 @@ from pathlib import Path
 
 from fairpo.report.markdown import comparison_markdown
 
-SETS = ("goemotions_minilm", "tmc2007_500", "delicious")
+SETS = ("digits", "goemotions_minilm", "tmc2007_500", "delicious")
 
 
 def main(names: tuple[str, ...]) -> None:
     for name in names:
         out = Path("runs/real-sets") / name
-        source = Path(os.environ["FAIRPO_DATA"]) / f"{name}.npz"
+        source = name if name == "digits" else Path(os.environ["FAIRPO_DATA"]) / f"{name}.npz"
         if not (out / "checksums.json").is_file():
             command = [
                 sys.executable,
