@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from fairpo._checks import FairPOValueError
-from fairpo.experiments.compare import compare
+from fairpo._checks import FairPOFileError, FairPOValueError, FairPOWarning
+from fairpo.experiments.compare import compare, write_comparison
 from fairpo.experiments.plan import MAIN_METHODS, Plan
 from fairpo.metrics import LabelFrame, average_precision
 from fairpo.models import HeadSettings
@@ -108,6 +108,21 @@ def test_scores_of_an_existing_model(data):
     assert metrics["per_label"][0]["reference_ap"] == pytest.approx(ap[0])
     frame = LabelFrame.from_scores(scores[test], data.targets_of(test), {})
     assert frame.overall["map"] == pytest.approx(np.nanmean(ap))
+
+
+def test_a_report_that_fails_costs_no_figure(result, tmp_path):
+    _, _, metrics, rows = result
+
+    def broken(folder):
+        raise FairPOFileError("no chart today")
+
+    with pytest.warns(FairPOWarning, match="there is no report: no chart today"):
+        write_comparison(tmp_path / "out", metrics, rows, broken)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "metrics.json",
+        "results.jsonl",
+        "checksums.json",
+    }
 
 
 @pytest.mark.parametrize(

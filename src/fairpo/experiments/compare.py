@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from fairpo._checks import FairPOError, FairPOWarning
 from fairpo.data.base import MultiLabelData
 from fairpo.experiments.plan import Plan
 from fairpo.experiments.runner import ProgressFactory, SeedResults, run_seed, silent
@@ -12,6 +15,9 @@ from fairpo.experiments.summary import result_rows, summarise
 from fairpo.models.checkpoint import write_json
 from fairpo.training.fit import Reference
 from fairpo.training.run import write_folder, write_jsonl
+
+Report = Callable[[Path], object]
+"""Adds a report to a folder that holds ``metrics.json``."""
 
 
 def compare(
@@ -56,15 +62,23 @@ def write_comparison(
     folder: Path,
     metrics: dict[str, Any],
     rows: list[dict[str, Any]],
-    report: Any,
+    report: Report,
     *,
     overwrite: bool = False,
 ) -> None:
     """Write ``metrics.json``, ``results.jsonl`` and a report, whole or not at all."""
+    write_folder(
+        folder, lambda target: write_results(target, metrics, rows, report), overwrite=overwrite
+    )
 
-    def fill(target: Path) -> None:
-        write_json(target / "metrics.json", metrics)
-        write_jsonl(target / "results.jsonl", rows)
+
+def write_results(
+    target: Path, metrics: dict[str, Any], rows: list[dict[str, Any]], report: Report
+) -> None:
+    """Write figures and report into an existing folder; a report that fails costs no figure."""
+    write_json(target / "metrics.json", metrics)
+    write_jsonl(target / "results.jsonl", rows)
+    try:
         report(target)
-
-    write_folder(folder, fill, overwrite=overwrite)
+    except FairPOError as error:
+        warnings.warn(f"there is no report: {error}", FairPOWarning, stacklevel=2)

@@ -7,12 +7,12 @@ from typing import Any
 
 import fairpo
 from fairpo.data.base import MultiLabelData, fingerprint
+from fairpo.experiments.compare import Report, write_results
 from fairpo.experiments.plan import Plan
 from fairpo.experiments.runner import ProgressFactory, run_seed, silent
 from fairpo.experiments.summary import result_rows, summarise
-from fairpo.models.checkpoint import write_json
 from fairpo.training.fit import Reference
-from fairpo.training.run import RunConfig, write_folder, write_jsonl, write_run
+from fairpo.training.run import RunConfig, write_folder, write_run
 
 
 def train_run(
@@ -20,7 +20,7 @@ def train_run(
     plan: Plan,
     folder: Path,
     *,
-    report: Any,
+    report: Report,
     reference: Reference | None = None,
     reference_source: tuple[str | None, str] = (None, "logits"),
     command: str = "",
@@ -72,9 +72,7 @@ def train_run(
 
     def fill(target: Path) -> None:
         write_run(target, config, fitted, results.reference, data.label_names)
-        write_json(target / "metrics.json", metrics)
-        write_jsonl(target / "results.jsonl", result_rows(data, plan, results))
-        report(target)
+        write_results(target, metrics, result_rows(data, plan, results), report)
 
     write_folder(folder, fill, overwrite=overwrite)
     return metrics
