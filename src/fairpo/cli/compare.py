@@ -34,11 +34,13 @@ def compare(
     from fairpo.experiments.compare import compare as run_comparison
     from fairpo.experiments.compare import write_comparison
     from fairpo.experiments.plan import MAIN_METHODS
+    from fairpo.experiments.summary import REFERENCE
     from fairpo.report import write_report
     from fairpo.training.run import check_output
 
     check_output(out, overwrite=overwrite)
     names = MAIN_METHODS if methods is None else tuple(name.strip() for name in methods.split(","))
+    names = names if REFERENCE in names else (REFERENCE, *names)  # what all others differ from
     plan = options.make_plan(
         data, names, privileged, tuple(range(seeds)), preset, training_preset, settings
     )

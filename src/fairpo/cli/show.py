@@ -13,7 +13,6 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     TextColumn,
-    TimeElapsedColumn,
     TimeRemainingColumn,
 )
 from rich.table import Table
@@ -45,10 +44,9 @@ def progress_bars() -> Iterator[Callable[[str, int], Callable[[dict[str, Any]], 
     """Yield a factory of epoch callbacks that draw one line per training, on stderr."""
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(bar_width=20),
+        BarColumn(bar_width=8),
         MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
+        TimeRemainingColumn(compact=True),
         TextColumn("{task.fields[figures]}"),
     )
     with Progress(*columns, console=Console(stderr=True)) as bars:
@@ -78,7 +76,7 @@ def _figures(record: dict[str, Any]) -> str:
         if "/" in key and value is not None
     )
     scores = scores or f"{100 * (validation['map'] or 0):.1f}"
-    return f"loss {record['loss']:.4f} | weights {weights} | validation mAP {scores}"
+    return f"loss {record['loss']:.3f}, weights {weights}, mAP {scores}"
 
 
 def print_comparison(metrics: dict[str, Any]) -> None:

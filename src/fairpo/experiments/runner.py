@@ -81,7 +81,7 @@ def run_seed(
     """
     training = plan.training.model_copy(update={"seed": seed})
     if reference is None:
-        callback = progress(f"reference (bce), seed {seed}", training.reference_epochs)
+        callback = progress(f"reference {seed}", training.reference_epochs)
         reference = train_reference(data, plan.head, training, on_epoch=callback)
     if groups is None:
         groups = choose_groups(parse_privileged(plan.privileged), data, reference)
@@ -98,7 +98,7 @@ def run_seed(
             preset=plan.preset,
             options=plan.options_for(method),
             head=plan.head,
-            on_epoch=progress(f"{method}, seed {seed}", training.epochs),
+            on_epoch=progress(f"{method} {seed}", training.epochs),
         )
         seconds = time.perf_counter() - start
         results.append(_collect(data, reference, test_logits, fitted, seconds, seed))
