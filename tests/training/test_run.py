@@ -94,6 +94,16 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_interrupt_leaves_nothing_behind(tmp_path):
+    def interrupted(target):
+        (target / "config.yaml").write_text("half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_folder(tmp_path / "run", interrupted, overwrite=False)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_failed_overwrite_keeps_the_old_run(folder):
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
 

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import shutil
@@ -20,7 +21,13 @@ import yaml
 from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict
 
-from fairpo._checks import build_settings, check_finite, file_error, value_error
+from fairpo._checks import (
+    FairPOFileError,
+    build_settings,
+    check_finite,
+    file_error,
+    value_error,
+)
 from fairpo.groups import LabelGroup, LabelGroups
 from fairpo.models.checkpoint import (
     load_weights,
@@ -130,8 +137,6 @@ def exact_logits(
     policy: Policy, features: NDArray[Any], reference_logits: ArrayLike | None = None
 ) -> NDArray[np.float64]:
     """Logits in float64, so that a row's do not depend on the rows it is predicted with."""
-    import copy
-
     exact = copy.deepcopy(policy).double().eval()
     blocks = []
     for start in range(0, len(features), 4096):
@@ -185,18 +190,27 @@ def write_folder(folder: Path, fill: Callable[[Path], None], *, overwrite: bool)
         temporary.mkdir(parents=True)
         fill(temporary)
         write_checksums(temporary)
-        if folder.exists():
-            old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
-            folder.rename(old)
-            temporary.rename(folder)
-            shutil.rmtree(old)
-        else:
-            temporary.rename(folder)
-    except OSError as error:
-        shutil.rmtree(temporary, ignore_errors=True)
-        if isinstance(error, FileNotFoundError | PermissionError) or error.errno is not None:
-            raise file_error(folder, f"cannot be written ({error.strerror})") from error
+        _swap_in(temporary, folder)
+    except FairPOFileError:
         raise
+    except OSError as error:
+        raise file_error(folder, f"cannot be written ({error.strerror or error})") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _swap_in(temporary: Path, folder: Path) -> None:
+    """Put a finished folder in place; an old one is deleted only when the new one stands."""
+    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+    if folder.exists():
+        folder.rename(old)
+    try:
+        temporary.rename(folder)
+    except OSError:
+        if old.exists():
+            old.rename(folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def write_run(
