@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -71,8 +72,6 @@ def _check_same_space(run: Run, data: MultiLabelData) -> None:
 
 
 def _check_same_data(run: Run, data: MultiLabelData) -> None:
-    import warnings
-
     if fingerprint(data) != run.config.data_fingerprint:
         warnings.warn(
             f"{run.config.data} is not the data this run was trained on: it has changed since.",

@@ -11,6 +11,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import altair
+import vl_convert
 from jinja2 import Environment, PackageLoader, StrictUndefined, UndefinedError
 from markupsafe import Markup
 
@@ -425,11 +427,9 @@ def _environment() -> Environment:
 
 @cache
 def _vega() -> Markup:
-    import vl_convert
-    from altair.utils._importers import vl_version_for_vl_convert
-
+    version = ".".join(altair.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
     # The library's own code, which may hold "</script>" in a string.
-    bundle = vl_convert.javascript_bundle(vl_version=vl_version_for_vl_convert())  # type: ignore[call-arg]
+    bundle = vl_convert.javascript_bundle(vl_version=version)  # type: ignore[call-arg]
     return Markup(bundle.replace("</script", "<\\/script"))
 
 
