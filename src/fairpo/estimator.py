@@ -25,13 +25,14 @@ from fairpo._checks import (
 from fairpo.data.base import Missing, MultiLabelData, Targets, dense_targets
 from fairpo.data.labels import read_labels
 from fairpo.data.splits import stratified_split
-from fairpo.groups import parse_privileged
+from fairpo.groups import LabelPartition, parse_privileged
 from fairpo.metrics import LabelFrame
 from fairpo.models.head import HeadSettings, Policy
 from fairpo.training.fit import (
     Method,
     Reference,
     as_logits,
+    build_objective,
     choose_groups,
     policy_logits,
     train_method,
@@ -185,8 +186,13 @@ class FairPOClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         rule = parse_privileged(self.privileged)
         training, head = self._training_settings(), self._head_settings()
         data, notes = self._hold_out(features, targets, training.seed)
+        if not callable(self.method):  # every mistake is told before the reference is trained
+            anything = LabelPartition.from_indices([0], data.n_labels)
+            options = dict(self.objective_settings or {})
+            build_objective(self.method, anything, self.preset, options, training.seed)
+        groups = None if rule.needs_reference_ap else choose_groups(rule, data, None)
         reference = self._reference(data, head, training, weight)
-        self.groups_ = choose_groups(rule, data, reference)
+        self.groups_ = groups or choose_groups(rule, data, reference)
         fitted = train_method(
             data,
             reference,

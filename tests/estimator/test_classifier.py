@@ -225,6 +225,21 @@ def test_mistakes_explain_themselves(options, X, y, message):
         FairPOClassifier(**options).fit(X, y)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{"method": "x"}, {"preset": "x"}, {"privileged": "x"}, {"objective_settings": {"x": 1}}],
+)
+def test_mistakes_are_told_before_the_reference_is_trained(xy, options, monkeypatch):
+    import fairpo.estimator
+
+    def trained(*_, **__):
+        raise AssertionError("the reference was trained first")
+
+    monkeypatch.setattr(fairpo.estimator, "train_reference", trained)
+    with pytest.raises(FairPOValueError):
+        FairPOClassifier(**options).fit(*xy)
+
+
 def test_a_reference_without_scores_is_refused(xy):
     with pytest.raises(FairPOTypeError, match="reference must be None, a run folder, or a fitted"):
         FairPOClassifier(reference=object(), **FAST).fit(*xy)

@@ -80,11 +80,14 @@ def run_seed(
     progress : callable
     """
     training = plan.training.model_copy(update={"seed": seed})
+    rule = parse_privileged(plan.privileged)
+    if groups is None and not rule.needs_reference_ap:
+        groups = choose_groups(rule, data, None)
     if reference is None:
         callback = progress(f"reference {seed}", training.reference_epochs)
         reference = train_reference(data, plan.head, training, on_epoch=callback)
     if groups is None:
-        groups = choose_groups(parse_privileged(plan.privileged), data, reference)
+        groups = choose_groups(rule, data, reference)
     test_logits = reference.logits[data.rows("test")]
     results = []
     for method in plan.methods:

@@ -161,11 +161,15 @@ def as_logits(
 
 
 def choose_groups(
-    rule: PrivilegedRule, data: MultiLabelData, reference: Reference
+    rule: PrivilegedRule, data: MultiLabelData, reference: Reference | None
 ) -> LabelPartition:
-    """Find the privileged labels: by training frequency, reference AP on validation, or name."""
+    """Find the privileged labels: by training frequency, reference AP on validation, or name.
+
+    Rules that need no reference can be resolved before it is trained, so that a label name that
+    does not exist is told at once.
+    """
     ap = None
-    if rule.needs_reference_ap:
+    if rule.needs_reference_ap and reference is not None:
         rows = data.rows("validation")
         ap = average_precision(reference.logits[rows], data.targets_of(rows))
     return rule.resolve(data.targets[data.rows("train")], data.label_names, ap)
