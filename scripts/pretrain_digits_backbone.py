@@ -27,7 +27,7 @@ from fairpo.data.digits import (
     draw_scenes,
     render_scenes,
 )
-from fairpo.models.backbones import DigitsBackbone
+from fairpo.models.digits_backbone import DigitsBackbone
 
 TARGET = Path(__file__).parents[1] / "src/fairpo/models/digits_backbone.safetensors"
 SINGLE_DIGITS = DigitScenesSettings(min_digits=1, max_digits=1, canvas=24, jitter=10)

@@ -34,7 +34,7 @@ from fairpo.training.fit import (
     as_logits,
     build_objective,
     choose_groups,
-    policy_logits,
+    head_reference,
     train_method,
     train_reference,
 )
@@ -322,7 +322,7 @@ class FairPOClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             scores = reference_scores(self.reference, data.features, data.n_labels)
             return Reference(scores)
         _check_fits(network, data)
-        return Reference(policy_logits(network, data), network)
+        return head_reference(network, data, training)
 
     def _keep_policy(self, policy: Policy, reference: Reference) -> None:
         """Keep weights as NumPy arrays: they pickle, copy and compare like any attribute."""
@@ -350,7 +350,7 @@ def _reference_network(reference: Any) -> Policy | None:
     return None
 
 
-def reference_scores(reference: Any, features: NDArray[Any], n_labels: int) -> NDArray[np.float32]:
+def reference_scores(reference: Any, features: Any, n_labels: int) -> NDArray[np.float32]:
     """Logits (rows, labels) of any fitted classifier.
 
     Parameters

@@ -4,11 +4,11 @@ from scipy import sparse
 
 from fairpo import load_data
 from fairpo._checks import FairPOFileError, FairPOValueError
-from fairpo.data.arrays import load_features, load_npz
+from fairpo.data.base import feature_rows
 
 
 def test_splits_come_from_the_indices_and_the_rest_is_validation(npz, data):
-    loaded = load_npz(npz)
+    loaded = load_data(npz)
     assert loaded.label_names == data.label_names
     assert loaded.rows("validation").tolist() == data.rows("validation").tolist()
     assert np.array_equal(loaded.features, data.features)
@@ -69,13 +69,31 @@ def test_a_missing_array_is_named(tmp_path):
         FairPOValueError, match="array 'Y' is not among the 1 arrays in the file. Known: X"
     ):
         load_data(path)
-    features, ids = load_features(path)
-    assert features.shape == (3, 2)
-    assert ids is None
+    loaded = load_data(path, unlabelled=True)
+    assert loaded.features.shape == (3, 2)
+    assert loaded.n_labels == 0 and not loaded.split
 
 
-def test_other_kinds_of_source_are_refused(tmp_path):
-    with pytest.raises(
-        FairPOFileError, match="is not a kind of data that can be read. Give digits or"
-    ):
-        load_data(tmp_path / "table.csv")
+def test_a_folder_of_arrays(tmp_path, data):
+    np.save(tmp_path / "X.npy", data.features)
+    sparse.save_npz(tmp_path / "Y.npz", sparse.csr_array(data.targets))
+    (tmp_path / "label_names.txt").write_text("\n".join(data.label_names))
+    np.save(tmp_path / "train_idx.npy", data.split["train"])
+    loaded = load_data(tmp_path)
+    assert loaded.kind == "arrays in a folder"
+    assert loaded.label_names == data.label_names
+    assert np.array_equal(loaded.features, data.features)
+    assert np.array_equal(loaded.targets, data.targets)
+    assert isinstance(loaded.features.base, np.memmap)
+
+
+def test_wide_sparse_features_stay_sparse(tmp_path):
+    X = sparse.random_array((300, 2**20), density=1e-6, format="csr", rng=np.random.default_rng(0))
+    arrays = {"data": X.data, "indices": X.indices, "indptr": X.indptr, "shape": X.shape}
+    path = tmp_path / "wide.npz"
+    Y = np.random.default_rng(0).integers(0, 2, (300, 3))
+    np.savez(path, Y=Y, **{f"X_{name}": value for name, value in arrays.items()})
+    loaded = load_data(path)
+    assert sparse.issparse(loaded.features)
+    rows = np.array([5, 1, 1])
+    assert np.array_equal(feature_rows(loaded.features, rows), X[rows].toarray().astype("f4"))

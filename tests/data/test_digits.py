@@ -226,7 +226,7 @@ def test_targets_say_which_labels_were_drawn():
 
 
 def test_images_are_those_of_the_rows(cache):
-    from fairpo.models.backbones import embed, load_digits_backbone
+    from fairpo.models.digits_backbone import embed, load_digits_backbone
 
     small = load_digits_scenes(cache_dir=cache, settings=SMALL)
     backbone = load_digits_backbone()
@@ -277,7 +277,7 @@ def test_an_unwritable_cache_costs_one_warning_at_the_callers_line(tmp_path):
 def test_the_backbone_is_fingerprinted_by_its_packaged_bytes():
     import hashlib
 
-    from fairpo.models.backbones import digits_backbone_bytes
+    from fairpo.models.digits_backbone import digits_backbone_bytes
 
     assert digits._backbone_digest() == hashlib.sha256(digits_backbone_bytes()).hexdigest()
 

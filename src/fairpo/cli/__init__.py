@@ -9,7 +9,9 @@ import typer
 
 from fairpo._checks import FairPOError, FairPOWarning
 from fairpo.cli.compare import compare
+from fairpo.cli.data import app as data_app
 from fairpo.cli.demo import demo
+from fairpo.cli.embed import embed
 from fairpo.cli.evaluate import evaluate
 from fairpo.cli.methods import methods
 from fairpo.cli.predict import predict
@@ -23,8 +25,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for command in (demo, train, evaluate, compare, predict, methods):
+for command in (demo, embed, train, evaluate, compare, predict, methods):
     app.command()(command)
+app.add_typer(data_app)
 
 
 @app.callback(invoke_without_command=True)

@@ -24,13 +24,17 @@ def compare(
     settings: options.Settings = None,
     reference: options.ReferenceOption = None,
     reference_kind: options.ReferenceKind = "logits",
+    format_name: options.Format = None,
+    data_root: options.DataRoot = None,
+    label_xml: options.LabelXml = None,
+    reading: options.Reading = None,
+    fetch: options.Fetch = False,
     threads: options.Threads = 1,
     overwrite: options.Overwrite = False,
     as_json: options.Json = False,
 ) -> None:
     """Compare methods from one shared reference a seed; write metrics, results and a report."""
     from fairpo.cli.show import print_comparison, print_json, progress_bars, say
-    from fairpo.data import load_data
     from fairpo.experiments.compare import compare as run_comparison
     from fairpo.experiments.compare import write_comparison
     from fairpo.experiments.plan import MAIN_METHODS
@@ -39,14 +43,15 @@ def compare(
     from fairpo.training.run import check_output
 
     check_output(out, overwrite=overwrite)
+    told = options.data_options(reading, format_name, data_root, label_xml, fetch)
     names = MAIN_METHODS if methods is None else tuple(name.strip() for name in methods.split(","))
     names = names if REFERENCE in names else (REFERENCE, *names)  # what all others differ from
     plan = options.make_plan(
-        data, names, privileged, tuple(range(seeds)), preset, training_preset, settings
+        data, names, privileged, tuple(range(seeds)), preset, training_preset, settings, told
     )
     options.set_threads(threads)
-    loaded = load_data(data)
-    given = options.load_reference(reference, reference_kind, loaded) if reference else None
+    loaded = options.load(data, told)
+    given = options.load_reference(reference, reference_kind, loaded, plan) if reference else None
     with progress_bars() as bars:
         metrics, rows = run_comparison(
             loaded,

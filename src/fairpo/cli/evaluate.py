@@ -17,6 +17,11 @@ def evaluate(
     ] = None,
     reference: options.ReferenceOption = None,
     reference_kind: options.ReferenceKind = "logits",
+    format_name: options.Format = None,
+    data_root: options.DataRoot = None,
+    label_xml: options.LabelXml = None,
+    reading: options.Reading = None,
+    fetch: options.Fetch = False,
     threads: options.Threads = 1,
     as_json: options.Json = False,
 ) -> None:
@@ -26,8 +31,14 @@ def evaluate(
     from fairpo.training.run import load
 
     options.set_threads(threads)
+    loaded = load(run)
+    told = options.data_options(reading, format_name, data_root, label_xml, fetch)
+    own = loaded.config.data_options.model_copy(update={"fetch": fetch})
     result: dict[str, Any] = evaluate_run(
-        load(run), data, options.read_scores(reference, reference_kind) if reference else None
+        loaded,
+        data,
+        options.read_scores(reference, reference_kind) if reference else None,
+        options=own if data is None else told,
     )
     if as_json:
         print_json(result)

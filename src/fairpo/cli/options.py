@@ -13,11 +13,37 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from fairpo.data import MultiLabelData
+    from fairpo.data import DataOptions, MultiLabelData
     from fairpo.experiments.plan import Plan
     from fairpo.training.fit import Reference
 
-Data = Annotated[str, typer.Argument(help="digits (comes with fairpo), or an .npz file.")]
+Data = Annotated[
+    str,
+    typer.Argument(
+        help="digits (comes with fairpo), or a file, folder, openml:NAME or hf:NAME; "
+        "see `fairpo data formats`."
+    ),
+]
+Format = Annotated[
+    str | None, typer.Option("--format", help="Kind of DATA, where it is not recognised.")
+]
+DataRoot = Annotated[
+    str | None,
+    typer.Option(help="Folder in which DATA is looked up; FAIRPO_DATA by default."),
+]
+LabelXml = Annotated[
+    str | None, typer.Option(help="ARFF: file that lists the labels, if not beside it.")
+]
+Fetch = Annotated[bool, typer.Option("--fetch", help="Let DATA or a backbone be downloaded.")]
+Reading = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--data-option",
+        metavar="NAME=VALUE",
+        help="How DATA is read, such as labels=is_*, text=body or year=2017; repeatable; "
+        "see `fairpo data formats`.",
+    ),
+]
 Privileged = Annotated[
     str,
     typer.Option(
@@ -60,6 +86,37 @@ def set_threads(threads: int) -> None:
     torch.set_num_threads(threads)
 
 
+def data_options(
+    reading: list[str] | None,
+    format_name: str | None = None,
+    data_root: str | None = None,
+    label_xml: str | None = None,
+    fetch: bool = False,
+) -> DataOptions:
+    """Gather and check what the reader of DATA is told."""
+    from fairpo._checks import build_settings
+    from fairpo.data.options import DataOptions
+
+    named = {"format": format_name, "root": data_root, "label_xml": label_xml}
+    values: dict[str, Any] = {key: value for key, value in named.items() if value is not None}
+    for text in reading or []:
+        name, value = _split_assignment("--data-option", text)
+        values[name] = value  # pydantic reads numbers from text; names such as "2017" stay text
+    return build_settings(DataOptions, {"fetch": fetch, **values})
+
+
+def load(source: str, told: DataOptions) -> MultiLabelData:
+    """Load DATA and say what it was recognised as, what was skipped and what was decided."""
+    from fairpo.cli.show import say
+    from fairpo.data import load_data
+
+    data = load_data(source, told)
+    say(f"{data.name}: {data.kind}")
+    for note in data.notes:
+        say(f"note: {note}.")
+    return data
+
+
 def make_plan(
     data: str,
     methods: tuple[str, ...],
@@ -68,9 +125,11 @@ def make_plan(
     preset: str,
     training_preset: str,
     assignments: list[str] | None,
+    told: DataOptions | None = None,
 ) -> Plan:
     """Build and check a plan; each ``NAME=VALUE`` goes to the settings that have the name."""
     from fairpo._checks import build_settings
+    from fairpo.data.options import DataOptions
     from fairpo.experiments.plan import Plan
     from fairpo.models.head import HeadSettings
     from fairpo.training.settings import TrainingSettings
@@ -90,6 +149,7 @@ def make_plan(
         Plan,
         {
             "data": data,
+            "data_options": told or DataOptions(),
             "methods": methods,
             "privileged": privileged,
             "seeds": seeds,
@@ -108,16 +168,21 @@ def _parse_assignments(assignments: list[str]) -> dict[str, Any]:
 
     values = {}
     for text in assignments:
-        name, equals, value = text.partition("=")
-        if not equals or not name.strip():
-            raise value_error("--set", must="be NAME=VALUE", got=repr(text))
-        values[name.strip()] = yaml.safe_load(value)
+        name, value = _split_assignment("--set", text)
+        values[name] = yaml.safe_load(value)
     return values
 
 
-def load_reference(path: str, kind: str, data: MultiLabelData) -> Reference:
+def _split_assignment(option: str, text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip():
+        raise value_error(option, must="be NAME=VALUE", got=repr(text))
+    return name.strip(), value
+
+
+def load_reference(path: str, kind: str, data: MultiLabelData, plan: Plan) -> Reference:
     """Read a reference: a run folder, or scores in an ``.npy`` file."""
-    from fairpo.training.fit import Reference, policy_logits, scores_reference
+    from fairpo.training.fit import head_reference, scores_reference
     from fairpo.training.run import load
 
     if not Path(path).is_dir():
@@ -133,7 +198,7 @@ def load_reference(path: str, kind: str, data: MultiLabelData) -> Reference:
             must="be a run on the same features and labels as DATA",
             got=f"{run.config.n_features} features and {len(run.label_names)} labels",
         )
-    return Reference(policy_logits(run.policy, data), run.policy)
+    return head_reference(run.policy, data, plan.training)
 
 
 def read_scores(path: str, kind: str) -> NDArray[np.float32]:
@@ -142,17 +207,6 @@ def read_scores(path: str, kind: str) -> NDArray[np.float32]:
 
     scores = _load_scores(path, kind)
     return as_logits(scores, (scores.shape[0], scores.shape[-1]), _kind(kind))
-
-
-def load_features(source: str) -> tuple[NDArray[np.float32], tuple[str, ...] | None]:
-    """Read what a prediction needs: features (rows, features) and ids."""
-    from fairpo.data import load_data
-    from fairpo.data.arrays import load_features as read
-
-    if Path(source).suffix == ".npz":
-        return read(source)
-    data = load_data(source)
-    return data.features, data.ids
 
 
 def _load_scores(path: str, kind: str) -> NDArray[Any]:

@@ -16,6 +16,11 @@ def predict(
     out: Annotated[Path, typer.Option(help="File to write: .csv, .jsonl or .parquet.")],
     reference: options.ReferenceOption = None,
     reference_kind: options.ReferenceKind = "logits",
+    format_name: options.Format = None,
+    data_root: options.DataRoot = None,
+    label_xml: options.LabelXml = None,
+    reading: options.Reading = None,
+    fetch: options.Fetch = False,
     threads: options.Threads = 1,
     overwrite: options.Overwrite = False,
     as_json: options.Json = False,
@@ -28,10 +33,12 @@ def predict(
     check_predictions_path(out, overwrite=overwrite)
     options.set_threads(threads)
     loaded = load(run)
-    features, ids = options.load_features(data)
+    told = options.data_options(reading, format_name, data_root, label_xml, fetch)
+    rows = options.load(data, told.model_copy(update={"unlabelled": True}))
+    rows.require_features()
     scores = options.read_scores(reference, reference_kind) if reference else None
-    probabilities = loaded.predict_proba(features, scores)
-    write_predictions(out, probabilities, loaded.label_names, ids)
+    probabilities = loaded.predict_proba(rows.features, scores)
+    write_predictions(out, probabilities, loaded.label_names, rows.ids)
     if as_json:
         print_json(
             {"file": str(out), "rows": len(probabilities), "labels": list(loaded.label_names)}

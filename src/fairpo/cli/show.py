@@ -12,10 +12,13 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TextColumn,
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 METRIC_TITLES = {
     "map": "mAP",
@@ -172,3 +175,30 @@ def print_frame(title: str, columns: dict[str, dict[str, Any]], groups: list[str
             cells = ["-" if value is None else f"{100 * value:.1f}" for value in values]
             table.add_row(f"{heading}, {place}", *cells, end_section=group is None)
     Console(highlight=False).print(table)
+
+
+@contextmanager
+def count_bar(description: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
+    """Yield a function that counts items, drawn as one line with its rate, on stderr."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        _Rate(unit),
+        TimeRemainingColumn(compact=True),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        task = bars.add_task(description, total=total)
+        yield lambda count: bars.update(task, advance=count)
+
+
+class _Rate(ProgressColumn):
+    """Items a second over the last while."""
+
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self.unit = unit
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:.1f} {self.unit}/s")

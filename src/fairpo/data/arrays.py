@@ -1,4 +1,4 @@
-"""Data sets in one ``.npz`` file: arrays and names, no pickle."""
+"""Data sets as arrays: one ``.npz`` file, or a folder of ``.npy`` files; no pickle."""
 
 from __future__ import annotations
 
@@ -11,15 +11,36 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from fairpo._checks import FairPOFileError, file_error, unknown_name
-from fairpo.data.base import MultiLabelData, Targets, as_targets, default_label_names
+from fairpo.data.base import (
+    MultiLabelData,
+    Targets,
+    as_targets,
+    compact_features,
+    compact_targets,
+    default_label_names,
+)
+from fairpo.data.options import DataOptions
+
+_ENDS = (".npy", ".npz")
 
 
-def load_npz(path: str | Path) -> MultiLabelData:
-    """Read a data set from an ``.npz`` file.
+def recognises(path: Path) -> bool:
+    """Whether a path is an ``.npz`` file, or a folder with X."""
+    if path.is_dir():
+        return any((path / f"X{end}").is_file() for end in _ENDS)
+    return path.suffix == ".npz"
+
+
+def read(path: Path, options: DataOptions) -> MultiLabelData:
+    """Read a data set of arrays.
 
     Parameters
     ----------
-    path : path
+    path : Path
+        An ``.npz`` file, or a folder of the same arrays in a file each: ``X.npy``, which stays on
+        disk, or ``X.npz`` as ``scipy.sparse.save_npz`` writes it, ``Y.npy`` or ``Y.npz``,
+        ``train_idx.npy``, ..., and ``label_names.txt`` and ``ids.txt`` with one name a line.
+
         Holds ``X`` (n, d), or CSR as ``X_data, X_indices, X_indptr, X_shape``; ``Y`` (n, L) with
         0, 1 and -1 (not known), or CSR likewise; and, optionally, ``label_names``, ``ids``,
         ``clusters``, ``train_idx``, ``val_idx`` and ``test_idx``. Where there are indices, rows in
@@ -32,38 +53,29 @@ def load_npz(path: str | Path) -> MultiLabelData:
     FairPOValueError
         An array is missing or its content is not allowed.
     """
-    path = Path(path)
     arrays = _read_arrays(path)
     features = _matrix(arrays, "X", path)
-    targets: Targets = as_targets(_matrix(arrays, "Y", path), missing=-1)
+    targets: Targets = np.empty((features.shape[0], 0), dtype=np.int8)
+    if not options.unlabelled or any(name in arrays for name in ("Y", "Y_data")):
+        targets = compact_targets(as_targets(_matrix(arrays, "Y", path), missing=-1))
     names = arrays.get("label_names")
     return MultiLabelData(
-        features=_dense_float32(features),
+        features=compact_features(features),
         targets=targets,
         label_names=default_label_names(targets.shape[1])
-        if names is None
+        if names is None or not targets.shape[1]
         else tuple(names.tolist()),
         split=_split(arrays, features.shape[0]),
         ids=tuple(str(item) for item in arrays["ids"]) if "ids" in arrays else None,
         clusters=arrays.get("clusters"),
         name=path.stem,
+        kind="arrays in a folder" if path.is_dir() else "arrays in an .npz file",
     )
 
 
-def load_features(path: str | Path) -> tuple[NDArray[np.float32], tuple[str, ...] | None]:
-    """Read only ``X`` and, where there are any, ``ids``: what a prediction needs.
-
-    Raises
-    ------
-    FairPOFileError
-        As :func:`load_npz`.
-    """
-    arrays = _read_arrays(Path(path))
-    ids = tuple(str(item) for item in arrays["ids"]) if "ids" in arrays else None
-    return _dense_float32(_matrix(arrays, "X", Path(path))), ids
-
-
-def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+def _read_arrays(path: Path) -> dict[str, Any]:
+    if path.is_dir():
+        return _read_folder(path)
     try:
         with path.open("rb") as stream:
             archive = np.load(stream, allow_pickle=False)
@@ -78,7 +90,27 @@ def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
         raise file_error(path, f"is truncated or not an .npz file ({error})") from error
 
 
-def _matrix(arrays: dict[str, NDArray[Any]], name: str, path: Path) -> Any:
+def _read_folder(path: Path) -> dict[str, Any]:
+    arrays: dict[str, Any] = {}
+    for file in sorted(path.iterdir()):
+        if file.name in ("label_names.txt", "ids.txt"):
+            try:
+                arrays[file.stem] = np.array(file.read_text(encoding="utf-8").splitlines())
+            except (OSError, UnicodeDecodeError) as error:
+                raise file_error(file, f"cannot be read ({error})") from error
+        elif file.suffix in _ENDS:
+            try:
+                arrays[file.stem] = (
+                    np.load(file, mmap_mode="r", allow_pickle=False)
+                    if file.suffix == ".npy"
+                    else sparse.load_npz(file)
+                )
+            except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+                raise file_error(file, f"is not a whole array ({error})") from error
+    return arrays
+
+
+def _matrix(arrays: dict[str, Any], name: str, path: Path) -> Any:
     if name in arrays:
         return arrays[name]
     parts = [f"{name}_{part}" for part in ("data", "indices", "indptr", "shape")]
@@ -88,13 +120,7 @@ def _matrix(arrays: dict[str, NDArray[Any]], name: str, path: Path) -> Any:
     raise unknown_name(f"{path}: array", name, arrays, of="arrays in the file")
 
 
-def _dense_float32(features: Any) -> NDArray[np.float32]:
-    # Heads multiply dense rows; at float32 a CSR of moderate width is smaller than its gradients.
-    dense = features.toarray() if sparse.issparse(features) else np.asarray(features)
-    return np.ascontiguousarray(dense, dtype=np.float32)
-
-
-def _split(arrays: dict[str, NDArray[Any]], n_rows: int) -> dict[str, NDArray[np.int64]]:
+def _split(arrays: dict[str, Any], n_rows: int) -> dict[str, NDArray[np.int64]]:
     keys = {"train": "train_idx", "validation": "val_idx", "test": "test_idx"}
     split = {name: arrays[key].astype(np.int64) for name, key in keys.items() if key in arrays}
     if "train" in split and "validation" not in split:

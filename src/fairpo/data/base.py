@@ -1,32 +1,53 @@
-"""What every reader returns: features, targets, names and splits of one multi-label data set."""
+"""What every reader returns: features or items, targets, names and splits of one data set."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
 from fairpo._checks import check_finite, check_same_length, check_unique, value_error
+from fairpo.data.items import Items
 
 Missing: TypeAlias = Literal[-1, "nan"] | None
 Targets: TypeAlias = "NDArray[np.int8] | sparse.csr_array[Any]"
 
+
+class Features(Protocol):
+    """Features (n, d) from which rows are cut: an array, a memmap, CSR, or a store on disk."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Rows and columns."""
+
+    @property
+    def ndim(self) -> int:
+        """Two."""
+
+    def __getitem__(self, rows: Any, /) -> Any:
+        """Some rows."""
+
+
 SPLITS = ("train", "validation", "test")
+
+_DENSE_TARGETS = 2**26
+_DENSE_FEATURES = 2**28
 
 
 @dataclass(frozen=True)
 class MultiLabelData:
-    """Features and targets of one data set, checked once at the door.
+    """Features or items, and targets, of one data set, checked once at the door.
 
     Parameters
     ----------
-    features : array or memmap, shape (n, d)
-        Floating point numbers without NaN or infinity. Kept as they are, never copied.
+    features : array, memmap, CSR or array on disk, shape (n, d)
+        Floating point numbers without NaN or infinity. Kept as they are, never copied; read by
+        :func:`feature_rows`. Items that wait for a backbone have d = 0.
     targets : int8 array or CSR, shape (n, L)
         1 the label applies, 0 it does not, -1 not known. In CSR a stored -1 is "not known",
         an entry that is not stored is 0.
@@ -36,11 +57,17 @@ class MultiLabelData:
         Rows in none of them are not used. A split may be absent.
     ids : sequence of str, length n, optional
         What the rows are called in predictions; row numbers when not given.
+    items : Items, length n, optional
+        The images or texts themselves, for a backbone to embed.
     clusters : int array, shape (n,), optional
         Rows that are not independent (scenes made of the same digit images) share a number;
         confidence intervals resample whole clusters.
     name : str
         What tables call the data set.
+    kind : str
+        What the reader recognised, in words.
+    notes : tuple of str
+        What the reader skipped, counted or decided.
 
     Raises
     ------
@@ -49,13 +76,16 @@ class MultiLabelData:
         names, an empty or overlapping split.
     """
 
-    features: NDArray[Any]
+    features: Features
     targets: Targets
     label_names: tuple[str, ...]
     split: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
-    ids: tuple[str, ...] | None = None
+    ids: Sequence[str] | None = None
     clusters: NDArray[np.int64] | None = None
     name: str = "data"
+    items: Items | None = None
+    kind: str = ""
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check everything before any work is done on it."""
@@ -65,6 +95,8 @@ class MultiLabelData:
             counts["ids"] = len(self.ids)
         if self.clusters is not None:
             counts["clusters"] = len(self.clusters)
+        if self.items is not None:
+            counts["items"] = len(self.items)
         check_same_length(counts)
         if self.features.ndim != 2:
             raise value_error(
@@ -77,7 +109,10 @@ class MultiLabelData:
                 got=f"{len(self.label_names)} names for {self.targets.shape[1]} columns",
             )
         check_unique(self.label_names, "label names")
-        check_finite(self.features, "X")
+        if sparse.issparse(self.features):
+            check_finite(sparse.csr_array(self.features).data, "the stored entries of X")
+        elif isinstance(self.features, np.ndarray):  # arrays on disk were checked when written
+            check_finite(self.features, "X")
         object.__setattr__(self, "targets", as_targets(self.targets, missing=-1))
         self._check_split()
 
@@ -131,6 +166,25 @@ class MultiLabelData:
             )
         return self.split[split]
 
+    def require_features(self) -> None:
+        """Refuse items that no backbone has embedded yet.
+
+        Raises
+        ------
+        FairPOValueError
+            There are no feature columns.
+        """
+        if self.n_features == 0:
+            what = f"{len(self.items)} {self.items.kind}s" if self.items else "labels alone"
+            raise value_error(
+                f"DATA ({self.name})",
+                must="hold features",
+                got=what,
+                do="Embed them first, `fairpo embed DATA --out STORE`, and give STORE as DATA."
+                if self.items
+                else "",
+            )
+
     def targets_of(self, rows: NDArray[np.int64]) -> NDArray[np.int8]:
         """Dense targets (len(rows), L) of the given rows."""
         return dense_targets(self.targets, rows)
@@ -142,6 +196,36 @@ def dense_targets(
     """Targets of some rows as a dense int8 array."""
     part = targets[rows]
     return part if isinstance(part, np.ndarray) else part.toarray()
+
+
+def feature_rows(features: Features, rows: NDArray[np.int64] | slice) -> NDArray[Any]:
+    """Features of some rows as a dense array, from memory, CSR or disk."""
+    part = features[rows]
+    return part.toarray() if sparse.issparse(part) else np.asarray(part)
+
+
+def compact_features(features: Any) -> Features:
+    """Features as float32: dense, unless they are sparse and would fill a gigabyte.
+
+    Heads multiply dense rows, so what fits is kept dense; a wide CSR is made dense batch by batch.
+    """
+    if sparse.issparse(features):
+        matrix: Features = sparse.csr_array(features, dtype=np.float32)
+        small = int(np.prod(matrix.shape)) <= _DENSE_FEATURES
+        return feature_rows(matrix, slice(None)) if small else matrix
+    return np.ascontiguousarray(features, dtype=np.float32)
+
+
+def compact_targets(targets: Targets) -> Targets:
+    """Targets as a dense int8 array where that takes less than 64 MB, as CSR otherwise.
+
+    Batches are cut from either; from the dense array faster, and only CSR fits 100,000 labels.
+    """
+    small = int(np.prod(targets.shape)) <= _DENSE_TARGETS
+    if isinstance(targets, np.ndarray) or not small:
+        return targets
+    dense: NDArray[np.int8] = targets.toarray()
+    return dense
 
 
 def as_targets(values: Any, *, missing: Missing = None) -> Targets:
@@ -216,9 +300,14 @@ def fingerprint(data: MultiLabelData) -> str:
     for name in sorted(data.split):
         digest.update(np.ascontiguousarray(data.split[name]).tobytes())
     rows = np.linspace(0, data.n_rows - 1, min(data.n_rows, 1000)).astype(np.int64)
-    digest.update(np.ascontiguousarray(data.features[rows]).tobytes())
-    stored = data.targets if isinstance(data.targets, np.ndarray) else data.targets.indices
-    digest.update(np.ascontiguousarray(stored).tobytes())
+    digest.update(np.ascontiguousarray(feature_rows(data.features, rows)).tobytes())
+    if data.items is not None:
+        digest.update(repr([data.items.name(int(row)) for row in rows]).encode())
+    if isinstance(data.targets, np.ndarray):
+        digest.update(np.ascontiguousarray(data.targets).tobytes())
+    else:
+        for part in (data.targets.indptr, data.targets.indices, data.targets.data):
+            digest.update(np.ascontiguousarray(part).tobytes())
     return digest.hexdigest()[:16]
 
 

@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from fairpo._checks import value_error
 from fairpo.data.base import SPLITS, MultiLabelData
 from fairpo.data.cache import Arrays, cached_arrays, fingerprint
+from fairpo.data.items import ImageArrays
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -187,6 +188,12 @@ def load_digits_scenes(
     arrays = cached_arrays("digits-embeddings", key, lambda: _embedded(seed, settings), cache_dir)
     parts = _parts(settings)
     blocks = np.concatenate([np.full(part.n_scenes, part.block, dtype=np.int64) for part in parts])
+
+    @functools.cache
+    def images() -> NDArray[np.uint8]:
+        drawn = [digit_scene_images(name, seed, cache_dir, settings=settings) for name in SPLITS]
+        return np.concatenate(drawn)
+
     return MultiLabelData(
         features=arrays["features"],
         targets=arrays["targets"],
@@ -195,6 +202,8 @@ def load_digits_scenes(
         ids=tuple(name for part in parts for name in _ids(part)),
         clusters=blocks,
         name="digits",
+        items=ImageArrays(images, len(blocks), "digits"),
+        kind="digit scenes (comes with fairpo)",
     )
 
 
@@ -513,7 +522,10 @@ def _render_split(split: str, seed: int, settings: DigitScenesSettings) -> NDArr
 
 
 def _embedded(seed: int, settings: DigitScenesSettings) -> Arrays:
-    from fairpo.models.backbones import embed, load_digits_backbone  # torch only where it is needed
+    from fairpo.models.digits_backbone import (  # torch only where it is needed
+        embed,
+        load_digits_backbone,
+    )
 
     backbone = load_digits_backbone()
     features = [embed(_render_split(split, seed, settings), backbone) for split in SPLITS]

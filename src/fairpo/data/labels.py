@@ -13,7 +13,13 @@ from sklearn.utils import check_array
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 
 from fairpo._checks import check_unique, type_error, unknown_name, value_error
-from fairpo.data.base import Missing, Targets, as_targets, default_label_names
+from fairpo.data.base import (
+    Missing,
+    Targets,
+    as_targets,
+    compact_targets,
+    default_label_names,
+)
 
 Form = Literal["indicator", "sparse", "names", "binary"]
 
@@ -50,7 +56,7 @@ class LabelForm:
     def encode(self, y: Any, missing: Missing = None) -> Targets:
         """Turn labels of the same form into targets (rows, labels)."""
         if self.form == "names":
-            return names_to_indicator(y, self.names)
+            return compact_targets(names_to_targets(y, self.names))
         if self.form == "binary":
             return as_targets((np.asarray(y).ravel() == self.classes[1])[:, None])
         return as_targets(_values(y), missing=missing)
@@ -84,7 +90,7 @@ def read_labels(y: Any, missing: Missing = None) -> tuple[Targets, LabelForm]:
         if not names:
             raise value_error("y", must="hold at least one label name", got="only empty lists")
         form = LabelForm("names", names, np.array(names), np.dtype(int))
-        return names_to_indicator(y, names), form
+        return compact_targets(names_to_targets(y, names)), form
     if sparse.issparse(y):
         targets = as_targets(y, missing=missing)
         names = default_label_names(targets.shape[1])
@@ -102,16 +108,21 @@ def read_labels(y: Any, missing: Missing = None) -> tuple[Targets, LabelForm]:
     )
 
 
-def names_to_indicator(rows: Sequence[Sequence[str]], names: Sequence[str]) -> NDArray[np.int8]:
-    """Turn lists of names into an indicator (rows, labels); an unknown name is refused."""
+def names_to_targets(rows: Sequence[Sequence[str]], names: Sequence[str]) -> Targets:
+    """Turn lists of names into targets, CSR (rows, labels); an unknown name is refused."""
     position = {name: index for index, name in enumerate(names)}
-    indicator = np.zeros((len(rows), len(names)), dtype=np.int8)
+    indptr = np.zeros(len(rows) + 1, dtype=np.int64)
+    indices: list[int] = []
     for row, labels in enumerate(rows):
-        for name in labels:
-            if name not in position:
-                raise unknown_name("label", name, names, of="label names")
-            indicator[row, position[name]] = 1
-    return indicator
+        try:
+            indices += sorted({position[name] for name in labels})
+        except KeyError as error:
+            raise unknown_name("label", error.args[0], names, of="label names") from error
+        indptr[row + 1] = len(indices)
+    values = np.ones(len(indices), dtype=np.int8)
+    return sparse.csr_array(
+        (values, np.array(indices, dtype=np.int64), indptr), shape=(len(rows), len(names))
+    )
 
 
 def _read_binary(y: NDArray[Any]) -> tuple[Targets, LabelForm]:

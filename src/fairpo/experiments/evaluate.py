@@ -9,14 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairpo._checks import FairPOWarning, value_error
-from fairpo.data import load_data
-from fairpo.data.base import MultiLabelData, fingerprint
+from fairpo.data import DataOptions, load_data
+from fairpo.data.base import MultiLabelData, feature_rows, fingerprint
 from fairpo.metrics import LabelFrame
 from fairpo.training.run import Run, exact_logits
 
 
 def evaluate_run(
-    run: Run, source: str | None = None, reference_logits: NDArray[np.float32] | None = None
+    run: Run,
+    source: str | None = None,
+    reference_logits: NDArray[np.float32] | None = None,
+    *,
+    options: DataOptions | None = None,
 ) -> dict[str, Any]:
     """Score a run and its reference.
 
@@ -27,6 +31,8 @@ def evaluate_run(
         Other data than the run's own; its test split, or all rows where it has none.
     reference_logits : array, shape (n, L), optional
         Scores of the reference for every row of ``source``, where the run is a residual.
+    options : DataOptions, optional
+        What the reader of ``source`` is told; the run's own when not given.
 
     Returns
     -------
@@ -37,13 +43,14 @@ def evaluate_run(
     FairPOValueError
         The data's features or labels are not the run's.
     """
-    data = load_data(source or run.config.data)
+    data = load_data(source or run.config.data, options or run.config.data_options)
+    data.require_features()
     _check_same_space(run, data)
     if source is None:
         _check_same_data(run, data)
         reference_logits = run.reference_logits
     rows = data.rows("test")
-    features, targets = np.asarray(data.features[rows]), data.targets_of(rows)
+    features, targets = feature_rows(data.features, rows), data.targets_of(rows)
     scores = None if reference_logits is None else reference_logits[rows]
     logits = run.predict_logits(features, scores)
     known = scores if run.reference is None else exact_logits(run.reference, features)

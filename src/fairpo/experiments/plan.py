@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from fairpo._checks import value_error
+from fairpo.data.options import DataOptions
 from fairpo.groups import LabelPartition, parse_privileged
 from fairpo.models.head import HeadSettings
 from fairpo.objectives.catalogue import accepts, make_objective
@@ -31,6 +32,7 @@ class Plan(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     data: str = Field(description="Name or path, as on the command line.")
+    data_options: DataOptions = DataOptions()
     methods: tuple[str, ...] = Field(MAIN_METHODS, min_length=1)
     privileged: str = "rarest:20%"
     seeds: tuple[int, ...] = Field((0,), min_length=1)

@@ -79,6 +79,7 @@ def run_seed(
         Of an earlier seed, so that all seeds share one partition.
     progress : callable
     """
+    data.require_features()
     training = plan.training.model_copy(update={"seed": seed})
     rule = parse_privileged(plan.privileged)
     if groups is None and not rule.needs_reference_ap:

@@ -60,6 +60,7 @@ def train_run(
         options=plan.options_for(plan.methods[-1]),
         privileged=plan.privileged,
         data=plan.data,
+        data_options=plan.data_options.model_copy(update={"fetch": False}),
         data_fingerprint=fingerprint(data),
         n_features=data.n_features,
         n_labels=data.n_labels,

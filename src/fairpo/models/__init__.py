@@ -1,7 +1,7 @@
 """What is trained and what stays frozen.
 
 - :mod:`~fairpo.models.head`: heads from features to logits.
-- :mod:`~fairpo.models.backbones`: frozen networks from images to features.
+- :mod:`~fairpo.models.digits_backbone`: frozen networks from images to features.
 - :mod:`~fairpo.models.checkpoint`: weights on disk.
 """
 

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from fairpo._checks import FairPOWarning, value_error
-from fairpo.data.base import MultiLabelData, positive_counts
+from fairpo.data.base import Features, MultiLabelData, feature_rows, positive_counts
 from fairpo.groups import LabelGroup, LabelGroups, LabelPartition, PrivilegedRule
 from fairpo.metrics import average_precision
 from fairpo.models.head import HeadSettings, Policy, Scaling
@@ -26,6 +26,7 @@ from fairpo.training.loop import (
     predict_logits,
     train,
 )
+from fairpo.training.reference_scores import Scores, head_scores
 from fairpo.training.selection import Selector, ValidationScores
 from fairpo.training.settings import TrainingSettings
 
@@ -39,8 +40,9 @@ class Reference:
 
     Parameters
     ----------
-    logits : float32 array, shape (n, L)
-        Its logits for every row of the data set, computed once.
+    logits : Scores, shape (n, L)
+        Its logits for every row of the data set: in memory, in a file beside the store, or
+        computed for the rows asked for.
     policy : Policy or None
         The network, where there is one: methods start as its copy. With scores only, methods are
         residual heads on the scores.
@@ -48,7 +50,7 @@ class Reference:
         How it was trained, if here.
     """
 
-    logits: NDArray[np.float32]
+    logits: Scores
     policy: Policy | None = None
     training: Training | None = None
     notes: list[str] = field(default_factory=list)
@@ -94,6 +96,7 @@ def train_reference(
     sample_weight : float array, shape (n,), optional
     on_epoch : callable, optional
     """
+    data.require_features()
     notes = _untrainable_labels(data)
     policy = new_policy(data, head, settings.seed)
     everything = LabelGroups(
@@ -112,7 +115,20 @@ def train_reference(
         on_epoch=on_epoch,
     )
     policy.load_state_dict(training.selected_state)
-    return Reference(policy_logits(policy, data), policy, training, notes)
+    return head_reference(policy, data, settings, training, notes)
+
+
+def head_reference(
+    policy: Policy,
+    data: MultiLabelData,
+    settings: TrainingSettings,
+    training: Training | None = None,
+    notes: list[str] | None = None,
+) -> Reference:
+    """Take a trained head as the reference; its logits are kept within ``reference_cache_mb``."""
+    data.require_features()
+    logits = head_scores(policy, data, settings.reference_cache_mb * 2**20)
+    return Reference(logits, policy, training, notes or [])
 
 
 def scores_reference(
@@ -275,7 +291,7 @@ def start_policy(
 def training_rows(
     data: MultiLabelData,
     split: str,
-    reference_logits: NDArray[np.float32] | None = None,
+    reference_logits: Scores | None = None,
     sample_weight: NDArray[np.float64] | None = None,
 ) -> TrainingRows:
     """Return the rows of a split, with reference logits (n, L) and sample weights (n,) at hand."""
@@ -284,29 +300,19 @@ def training_rows(
         data.features,
         data.targets,
         rows,
-        None if reference_logits is None else reference_logits[rows],
+        reference_logits,
         None if sample_weight is None else sample_weight[rows],
     )
 
 
-def policy_logits(
-    policy: Policy, data: MultiLabelData, reference_logits: NDArray[np.float32] | None = None
-) -> NDArray[np.float32]:
-    """Logits (n, L) of a policy for every row of a data set."""
-    rows = TrainingRows(data.features, data.targets, np.arange(data.n_rows), reference_logits)
-    return predict_logits(policy, rows)
-
-
-def score_logits(
-    logits: NDArray[np.float32], data: MultiLabelData, groups: LabelGroups
-) -> ValidationScores:
+def score_logits(logits: Scores, data: MultiLabelData, groups: LabelGroups) -> ValidationScores:
     """Validation scores of logits (n, L)."""
     rows = data.rows("validation")
     return ValidationScores.from_logits(logits[rows], data.targets_of(rows), groups)
 
 
 def _scorer(
-    data: MultiLabelData, groups: LabelGroups, reference_logits: NDArray[np.float32] | None
+    data: MultiLabelData, groups: LabelGroups, reference_logits: Scores | None
 ) -> Callable[[Policy], ValidationScores]:
     rows = training_rows(data, "validation", reference_logits)
     targets = data.targets_of(rows.rows)
@@ -337,13 +343,13 @@ def _with_state(policy: Policy, state: Mapping[str, torch.Tensor]) -> Policy:
 
 
 def _moments(
-    features: NDArray[Any], rows: NDArray[np.int64]
+    features: Features, rows: NDArray[np.int64]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Mean and deviation of each column over rows, in blocks; a constant column has scale 1."""
     total = np.zeros(features.shape[1])
     squares = np.zeros(features.shape[1])
     for start in range(0, len(rows), 4096):
-        block = np.asarray(features[rows[start : start + 4096]], dtype=np.float64)
+        block = np.asarray(feature_rows(features, rows[start : start + 4096]), dtype=np.float64)
         total += block.sum(0)
         squares += (block**2).sum(0)
     mean = total / len(rows)

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fairpo._checks import FairPOError
-from fairpo.data.base import Targets, dense_targets
+from fairpo.data.base import Features, Targets, dense_targets, feature_rows
 from fairpo.models.head import Policy
 from fairpo.objectives import Objective, ObjectiveOutput
+from fairpo.training.reference_scores import Scores
 from fairpo.training.selection import Selector, ValidationScores
 from fairpo.training.settings import TrainingSettings
 
@@ -33,20 +34,20 @@ class TrainingRows:
 
     Parameters
     ----------
-    features : array or memmap, shape (n, d)
+    features : array, memmap, CSR or store, shape (n, d)
     targets : int8 array or CSR, shape (n, L)
     rows : int array, shape (m,)
         The rows used.
-    reference_logits : float32 array, shape (m, L), optional
-        In the order of ``rows``; computed once.
+    reference_logits : Scores, shape (n, L), optional
+        Of every row of the data set, used or not; nothing is copied.
     sample_weight : float array, shape (m,), optional
         In the order of ``rows``.
     """
 
-    features: NDArray[Any]
+    features: Features
     targets: Targets
     rows: NDArray[np.int64]
-    reference_logits: NDArray[np.float32] | None = None
+    reference_logits: Scores | None = None
     sample_weight: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
@@ -54,7 +55,8 @@ class TrainingRows:
 
     def features_at(self, positions: NDArray[np.int64] | slice) -> Tensor:
         """Features (batch, d), float32, at positions among these rows."""
-        return torch.from_numpy(np.asarray(self.features[self.rows[positions]], dtype=np.float32))
+        block = feature_rows(self.features, self.rows[positions])
+        return torch.from_numpy(np.asarray(block, dtype=np.float32))
 
     def targets_at(self, positions: NDArray[np.int64]) -> Tensor:
         """Targets (batch, L), float32, at positions among these rows."""
@@ -64,7 +66,7 @@ class TrainingRows:
         """Reference logits (batch, L) at positions among these rows."""
         if self.reference_logits is None:
             return None
-        return torch.from_numpy(self.reference_logits[positions])
+        return torch.from_numpy(np.asarray(self.reference_logits[self.rows[positions]]))
 
 
 @dataclass
@@ -288,9 +290,9 @@ def none_if_nan(value: float) -> float | None:
 def predict_logits(policy: Policy, rows: TrainingRows) -> NDArray[np.float32]:
     """Logits (rows, labels) of a policy in eval mode, in blocks of rows."""
     policy.eval()
-    blocks = [
-        policy(rows.features_at(block), rows.reference_at(block)).numpy()
-        for start in range(0, len(rows), _EVALUATION_ROWS)
-        for block in [slice(start, start + _EVALUATION_ROWS)]
-    ]
-    return np.concatenate(blocks)
+    logits = np.empty((len(rows), policy.n_labels), dtype=np.float32)
+    for start in range(0, len(rows), _EVALUATION_ROWS):
+        block = slice(start, start + _EVALUATION_ROWS)
+        reference = rows.reference_at(block) if policy.residual else None
+        logits[block] = policy(rows.features_at(block), reference).numpy()
+    return logits

@@ -20,6 +20,7 @@ import torch
 import yaml
 from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict
+from scipy import sparse
 
 from fairpo._checks import (
     FairPOFileError,
@@ -28,6 +29,9 @@ from fairpo._checks import (
     file_error,
     value_error,
 )
+from fairpo.data.base import Features, feature_rows
+from fairpo.data.options import DataOptions
+from fairpo.data.store import StoredFeatures
 from fairpo.groups import LabelGroup, LabelGroups
 from fairpo.models.checkpoint import (
     load_weights,
@@ -57,6 +61,7 @@ class RunConfig(BaseModel):
     options: dict[str, Any] = {}
     privileged: str
     data: str
+    data_options: DataOptions = DataOptions()
     data_fingerprint: str
     n_features: int
     n_labels: int
@@ -94,13 +99,13 @@ class Run:
     reference_logits: NDArray[np.float32] | None
 
     def predict_logits(
-        self, features: ArrayLike, reference_logits: ArrayLike | None = None
+        self, features: ArrayLike | Features, reference_logits: ArrayLike | None = None
     ) -> NDArray[np.float64]:
         """Logits (rows, labels) for features (rows, n_features).
 
         Parameters
         ----------
-        features : array, shape (rows, n_features)
+        features : array, CSR or store, shape (rows, n_features)
         reference_logits : array, shape (rows, labels), optional
             Needed where the run is a residual on scores of another model, and only there.
 
@@ -109,12 +114,14 @@ class Run:
         FairPOValueError
             Wrong shapes, NaN or infinity, or missing reference scores.
         """
-        array = np.asarray(features)
+        by_block = sparse.issparse(features) or isinstance(features, StoredFeatures)
+        array: Any = features if by_block else np.asarray(features)
         if array.ndim != 2 or array.shape[1] != self.config.n_features:
             raise value_error(
                 "X", must=f"have shape (rows, {self.config.n_features})", got=array.shape
             )
-        check_finite(array, "X")
+        if isinstance(array, np.ndarray):
+            check_finite(array, "X")
         if self.config.residual and reference_logits is None:
             raise value_error(
                 "reference scores",
@@ -125,7 +132,7 @@ class Run:
         return exact_logits(self.policy, array, reference_logits if self.config.residual else None)
 
     def predict_proba(
-        self, features: ArrayLike, reference_logits: ArrayLike | None = None
+        self, features: ArrayLike | Features, reference_logits: ArrayLike | None = None
     ) -> NDArray[np.float64]:
         """Probabilities (rows, labels)."""
         logits = torch.from_numpy(self.predict_logits(features, reference_logits))
@@ -134,13 +141,14 @@ class Run:
 
 @torch.no_grad()
 def exact_logits(
-    policy: Policy, features: NDArray[Any], reference_logits: ArrayLike | None = None
+    policy: Policy, features: Features, reference_logits: ArrayLike | None = None
 ) -> NDArray[np.float64]:
     """Logits in float64, so that a row's do not depend on the rows it is predicted with."""
     exact = copy.deepcopy(policy).double().eval()
     blocks = []
-    for start in range(0, len(features), 4096):
-        block = torch.from_numpy(np.asarray(features[start : start + 4096], dtype=np.float64))
+    for start in range(0, features.shape[0], 4096):
+        rows = feature_rows(features, slice(start, start + 4096))
+        block = torch.from_numpy(np.asarray(rows, dtype=np.float64))
         scores = None
         if reference_logits is not None:
             scores = torch.from_numpy(
@@ -233,7 +241,8 @@ def write_run(
         write_weights(folder / "reference.safetensors", reference.policy.state_dict())
     else:
         write_weights(
-            folder / "reference.safetensors", {"logits": torch.from_numpy(reference.logits)}
+            folder / "reference.safetensors",
+            {"logits": torch.from_numpy(np.asarray(reference.logits))},
         )
     write_jsonl(folder / "history.jsonl", fitted.training.epochs)
 

@@ -54,6 +54,12 @@ class TrainingSettings(BaseModel):
     reference_learning_rate: float = Field(
         1e-3, gt=0, allow_inf_nan=False, description="Peak rate of AdamW for the reference."
     )
+    reference_cache_mb: int = Field(
+        2048,
+        ge=0,
+        description="Most megabytes of reference logits to keep, in memory or beside a store of "
+        "embeddings; beyond it the reference head runs on each batch.",
+    )
     seed: int = Field(0, ge=0, description="Of initial weights, order of rows, dropout and draws.")
 
 

@@ -12,7 +12,7 @@ from fairpo.data.digits import (
     draw_scenes,
     render_scenes,
 )
-from fairpo.models.backbones import (
+from fairpo.models.digits_backbone import (
     DigitsBackbone,
     digits_backbone_bytes,
     embed,

@@ -1,0 +1,323 @@
+"""Tables as pandas reads them, and the columns that hold labels, splits and names."""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from fairpo._checks import FairPOFileError, check_unique, file_error
+from fairpo._optional import require
+from fairpo.data.base import Targets, compact_targets
+from fairpo.data.labels import names_to_targets
+from fairpo.data.options import DataOptions
+
+SUFFIXES = (".csv", ".tsv", ".parquet", ".jsonl")
+PATH_COLUMNS = ("path", "image_path", "file_name", "filename", "image", "file")
+TEXT_COLUMNS = ("text",)
+LABEL_COLUMNS = ("labels", "label", "tags")
+ID_COLUMNS = ("id",)
+SPLIT_COLUMNS = ("split",)
+
+_SPLITS = {
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "dev": "validation",
+    "test": "test",
+    "testing": "test",
+}
+_DELIMITERS = ("|", ";", ",")
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A table with the file and line each row came from.
+
+    Parameters
+    ----------
+    path : Path
+    table : pandas DataFrame
+        Text as str, missing values as None or NaN.
+    lines : int array, shape (n,)
+        Line of each row in a text file, counted from 1; row of a Parquet file.
+    word : "line" or "row"
+    """
+
+    path: Path
+    table: Any
+    lines: NDArray[np.int64]
+    word: str
+
+    def at(self, row: int, problem: str, do: str = "") -> FairPOFileError:
+        """Word an error about a row."""
+        return file_error(self.path, f"{self.word} {self.lines[row]}: {problem}", do)
+
+    def column(self, named: str | None, usual: Sequence[str]) -> str | None:
+        """Return the column an option names, or the first usual one that is there.
+
+        Raises
+        ------
+        FairPOFileError
+            The option names a column that is not there.
+        """
+        columns = [str(name) for name in self.table.columns]
+        if named is not None:
+            if named not in columns:
+                raise file_error(
+                    self.path, f"has no column {named!r}; its columns are {_shown(columns)}"
+                )
+            return named
+        return next((name for name in usual if name in columns), None)
+
+    def columns(self, pattern: str) -> list[str]:
+        """Return the columns that a list of names and patterns matches."""
+        names = [str(name) for name in self.table.columns]
+        found: list[str] = []
+        for part in (part.strip() for part in pattern.split(",")):
+            matched = fnmatch.filter(names, part) if part not in names else [part]
+            if not matched:
+                raise file_error(
+                    self.path, f"has no column {part!r}; its columns are {_shown(names)}"
+                )
+            found += [name for name in matched if name not in found]
+        return found
+
+    def texts(self, column: str) -> list[str]:
+        """Return a column of texts; a missing one is refused by line."""
+        values: list[str] = self.table[column].tolist()
+        for row, value in enumerate(values):
+            if not isinstance(value, str):
+                raise self.at(row, f"{column} must be text, got {_shown_value(value)}")
+        return values
+
+
+@dataclass(frozen=True)
+class FrameLabels:
+    """Labels of a table: targets, names, the columns they came from, and what was decided."""
+
+    targets: Targets
+    names: tuple[str, ...]
+    columns: tuple[str, ...]
+    form: str
+
+
+def read_frame(path: Path) -> Frame:
+    """Read a CSV, TSV, Parquet or JSONL file.
+
+    Raises
+    ------
+    FairPOFileError
+        Missing, broken (by line, where the file has lines), empty, or without a header.
+    FairPOImportError
+        pandas or pyarrow is not installed.
+    """
+    pandas = require("pandas", extra="table", purpose=f"reading {path.suffix} files")
+    if not path.is_file():
+        raise file_error(path, "does not exist" if not path.exists() else "is not a file")
+    readers = {".parquet": _read_parquet, ".jsonl": _read_jsonl}
+    frame: Frame = readers.get(path.suffix, _read_csv)(path, pandas)
+    names = [str(name) for name in frame.table.columns]
+    check_unique(names, f"the columns of {path}")
+    if not len(frame.table):
+        raise file_error(path, "has no rows")
+    return frame
+
+
+def _read_csv(path: Path, pandas: Any) -> Frame:
+    try:
+        table = pandas.read_csv(
+            path,
+            sep="\t" if path.suffix == ".tsv" else ",",
+            keep_default_na=False,  # "NA" and "None" are names until a number is wanted
+            na_values=[""],
+            encoding="utf-8-sig",
+            skip_blank_lines=False,
+            low_memory=False,
+        )
+    except UnicodeDecodeError as error:
+        raise file_error(path, f"is not UTF-8 ({error})", "Save it as UTF-8.") from error
+    except (ValueError, OSError) as error:  # pandas' own errors are ValueErrors, with the line
+        problem = str(error).removeprefix("Error tokenizing data. C error: ").strip()
+        raise file_error(path, f"is not a readable table ({problem})") from error
+    blank = table.isna().all(axis=1).to_numpy()
+    lines = np.arange(2, len(table) + 2)
+    return Frame(path, table[~blank].reset_index(drop=True), lines[~blank], "line")
+
+
+def _read_jsonl(path: Path, pandas: Any) -> Frame:
+    rows, lines = [], []
+    try:
+        with path.open(encoding="utf-8") as stream:
+            for number, line in enumerate(stream, 1):
+                if not line.strip():
+                    continue
+                try:
+                    row = json.loads(line)
+                except (json.JSONDecodeError, RecursionError) as error:
+                    raise file_error(path, f"line {number}: not valid JSON ({error})") from error
+                if not isinstance(row, dict):
+                    raise file_error(path, f"line {number}: must be an object, got {line[:30]!r}")
+                rows.append(row)
+                lines.append(number)
+    except UnicodeDecodeError as error:
+        raise file_error(path, f"is not UTF-8 ({error})", "Save it as UTF-8.") from error
+    return Frame(path, pandas.DataFrame(rows), np.array(lines, dtype=np.int64), "line")
+
+
+def _read_parquet(path: Path, pandas: Any) -> Frame:
+    require("pyarrow", extra="table", purpose="reading Parquet")
+    try:
+        table = pandas.read_parquet(path)
+    except Exception as error:  # pyarrow raises errors of many kinds on damaged files
+        raise file_error(path, f"is not a readable Parquet file ({error})") from error
+    table = table.reset_index(drop=True)
+    return Frame(path, table, np.arange(len(table)), "row")
+
+
+def read_split(
+    frame: Frame, options: DataOptions
+) -> tuple[dict[str, NDArray[np.int64]], str | None]:
+    """Row numbers of each split, and the column that says them; none without such a column."""
+    column = frame.column(options.split, SPLIT_COLUMNS)
+    if column is None:
+        return {}, None
+    split: dict[str, list[int]] = {}
+    for row, value in enumerate(frame.table[column].tolist()):
+        name = _SPLITS.get(str(value).strip().lower())
+        if name is None:
+            raise frame.at(
+                row, f"{column} must be train, validation or test, got {_shown_value(value)}"
+            )
+        split.setdefault(name, []).append(row)
+    return {name: np.array(rows) for name, rows in split.items()}, column
+
+
+def read_ids(frame: Frame, options: DataOptions) -> tuple[tuple[str, ...] | None, str | None]:
+    """Row names, and the column that holds them; None without such a column."""
+    column = frame.column(options.id, ID_COLUMNS)
+    if column is None:
+        return None, None
+    return tuple(str(value) for value in frame.table[column].tolist()), column
+
+
+def read_labels_of(frame: Frame, options: DataOptions) -> FrameLabels:
+    """Find the labels of a table: one column of lists or text, or indicator columns.
+
+    Parameters
+    ----------
+    frame : Frame
+    options : DataOptions
+        ``labels`` names the columns; one that is called labels, label or tags is found without.
+
+    Raises
+    ------
+    FairPOFileError
+        No label column; an entry that is not a list of names or not 0 or 1, by line.
+    """
+    if options.labels is not None:
+        columns = frame.columns(options.labels)
+    else:
+        usual = frame.column(None, LABEL_COLUMNS)
+        if usual is None and options.unlabelled:
+            return FrameLabels(np.empty((len(frame.table), 0), dtype=np.int8), (), (), "nowhere")
+        if usual is None:
+            there = _shown([str(name) for name in frame.table.columns])
+            raise file_error(
+                frame.path,
+                f"does not say which columns are labels; its columns are {there}",
+                "Name them: --data-option labels=a,b,c, or labels=is_* for all that begin so.",
+            )
+        columns = [usual]
+    if len(columns) > 1 or _is_indicator(frame, columns[0]):
+        return FrameLabels(
+            _indicators(frame, columns), tuple(columns), tuple(columns), "indicator columns"
+        )
+    rows, form = _name_lists(frame, columns[0], options.delimiter)
+    names = tuple(sorted({name for row in rows for name in row}))
+    if not names:
+        raise file_error(frame.path, f"column {columns[0]!r} holds no label at all")
+    return FrameLabels(compact_targets(names_to_targets(rows, names)), names, tuple(columns), form)
+
+
+def _is_indicator(frame: Frame, column: str) -> bool:
+    values = frame.table[column]
+    return values.dtype.kind in "biuf" and set(values.dropna().unique()) <= {0, 1}
+
+
+def _indicators(frame: Frame, columns: list[str]) -> Targets:
+    """Columns of 0, 1 and, where nothing stands, missing."""
+    targets = np.zeros((len(frame.table), len(columns)), dtype=np.int8)
+    for place, name in enumerate(columns):
+        values = frame.table[name]
+        missing = values.isna().to_numpy()
+        numbers = np.zeros(len(values))
+        for row, value in enumerate(values.tolist()):
+            if missing[row]:
+                continue
+            if isinstance(value, str) or value not in (0, 1, -1):
+                raise frame.at(
+                    row, f"label {name} must be 0, 1 or nothing, got {_shown_value(value)}"
+                )
+            numbers[row] = value
+        targets[:, place] = np.where(missing, -1, numbers)
+    return compact_targets(sparse.csr_array(targets))
+
+
+def _name_lists(frame: Frame, column: str, delimiter: str | None) -> tuple[list[list[str]], str]:
+    values = [_plain(value) for value in frame.table[column].tolist()]
+    if all(value is None or isinstance(value, list) for value in values):
+        return [
+            [_name(frame, row, column, name) for name in value or []]
+            for row, value in enumerate(values)
+        ], f"lists in {column}"
+    texts = []
+    for row, value in enumerate(values):
+        if value is not None and not isinstance(value, str):
+            raise frame.at(
+                row,
+                f"{column} must be text or a list of names, got {_shown_value(value)}",
+                "Columns of 0 and 1 are named by --data-option labels=a,b,c.",
+            )
+        texts.append(value or "")
+    chosen = delimiter
+    if chosen is None:
+        chosen = next((mark for mark in _DELIMITERS if any(mark in text for text in texts)), None)
+    rows = []
+    for row, text in enumerate(texts):
+        parts = text.split(chosen) if chosen is not None and text else [text] if text else []
+        rows.append([_name(frame, row, column, part) for part in parts])
+    return rows, f"{column}, split at {chosen!r}" if chosen else f"{column}, one label a row"
+
+
+def _plain(value: Any) -> Any:
+    """A cell as a list, text, number or None, whatever container pandas gave."""
+    if isinstance(value, np.ndarray | tuple | set | frozenset):
+        return list(value)
+    if isinstance(value, list | str) or value is None:
+        return value
+    return None if value != value else value
+
+
+def _name(frame: Frame, row: int, column: str, name: Any) -> str:
+    if not isinstance(name, str) or not name.strip():
+        raise frame.at(row, f"{column} holds {_shown_value(name)}, which is not a label name")
+    return name.strip()
+
+
+def _shown(names: Sequence[str]) -> str:
+    return ", ".join(names[:12]) + (f", ... ({len(names)} in all)" if len(names) > 12 else "")
+
+
+def _shown_value(value: Any) -> str:
+    plain = _plain(value)
+    return "nothing" if plain is None else repr(plain)[:60]

@@ -1,0 +1,156 @@
+"""Data sets of Hugging Face ``datasets``: from a local folder, or from the hub when told to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fairpo._checks import file_error
+from fairpo._optional import require
+from fairpo.data.base import MultiLabelData, Targets, compact_targets
+from fairpo.data.frames import LABEL_COLUMNS, TEXT_COLUMNS
+from fairpo.data.items import EncodedImages, Items, Texts
+from fairpo.data.labels import names_to_targets
+from fairpo.data.openml import require_fetch
+from fairpo.data.options import DataOptions
+
+PREFIX = "hf:"
+
+_SPLITS = {"train": "train", "validation": "validation", "valid": "validation", "dev": "validation"}
+_SPLITS |= {"val": "validation", "test": "test"}
+
+
+def recognises(path: Path) -> bool:
+    """Whether a folder was written by ``save_to_disk``."""
+    return path.is_dir() and any(
+        (path / name).is_file() for name in ("dataset_dict.json", "dataset_info.json")
+    )
+
+
+def read(source: str | Path, options: DataOptions) -> MultiLabelData:
+    """Read a data set of Hugging Face.
+
+    Parameters
+    ----------
+    source : str or Path
+        ``hf:PATH`` or a folder written by ``save_to_disk``; ``hf:NAME`` or ``hf:NAME:CONFIG`` on
+        the hub, which needs ``fetch``.
+    options : DataOptions
+        ``labels``, ``text`` and ``path`` name columns; a column of names, or of class numbers
+        whose names the data set knows, called labels, label or tags is found without, and so are
+        text and any image column. Splits are the data set's own.
+
+    Raises
+    ------
+    FairPOFileError
+    """
+    datasets = require("datasets", extra="text", purpose="reading Hugging Face data sets")
+    loaded = _load(datasets, str(source), options)
+    parts: dict[str, Any] = dict(loaded) if isinstance(loaded, Mapping) else {"train": loaded}
+    known = {name: part for name, part in parts.items() if name in _SPLITS}
+    if not known:
+        raise file_error(source, f"has the splits {', '.join(parts)}; none is train")
+    table = datasets.concatenate_datasets(list(known.values()))
+    ends = np.cumsum([0, *(len(part) for part in known.values())])
+    split = {
+        _SPLITS[name]: np.arange(ends[place], ends[place + 1]) for place, name in enumerate(known)
+    }
+    label_column = _label_column(source, table, options)
+    targets, names = _targets(source, datasets, table, label_column)
+    items, words = _items(source, datasets, table, options)
+    return MultiLabelData(
+        features=np.empty((len(table), 0), dtype=np.float32),
+        targets=targets,
+        label_names=names,
+        split=split if len(split) > 1 else {},
+        name=Path(str(source).removeprefix(PREFIX)).name,
+        items=items,
+        kind=f"Hugging Face data set of {words}; labels from column {label_column}",
+    )
+
+
+def _load(datasets: Any, source: str, options: DataOptions) -> Any:
+    name = source.removeprefix(PREFIX)
+    path = options.find(name)
+    try:
+        if path.is_dir():
+            on_disk = recognises(path)
+            return (
+                datasets.load_from_disk(str(path)) if on_disk else datasets.load_dataset(str(path))
+            )
+        require_fetch(source, options)
+        repository, _, config = name.partition(":")
+        return datasets.load_dataset(repository, config or None)
+    except Exception as error:  # datasets raises errors of many kinds
+        if type(error).__module__.startswith("fairpo"):
+            raise
+        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else repr(error)
+        raise file_error(source, f"is not a data set that can be loaded ({reason})") from error
+
+
+def _label_column(source: str | Path, table: Any, options: DataOptions) -> str:
+    wanted = (options.labels,) if options.labels else LABEL_COLUMNS
+    for name in wanted:
+        if name in table.column_names:
+            return name
+    raise file_error(
+        source,
+        f"has no column {' or '.join(wanted)}; its columns are {', '.join(table.column_names)}",
+        "Name it: --data-option labels=COLUMN.",
+    )
+
+
+def _targets(
+    source: str | Path, datasets: Any, table: Any, column: str
+) -> tuple[Targets, tuple[str, ...]]:
+    feature = table.features[column]
+    inner = getattr(feature, "feature", feature)
+    values = table[column]
+    if isinstance(inner, datasets.ClassLabel):
+        names = tuple(inner.names)
+        rows = [[names[code] for code in _listed(row)] for row in values]
+    else:
+        rows = [[str(name) for name in _listed(row)] for row in values]
+        names = tuple(sorted({name for row in rows for name in row}))
+    if not names:
+        raise file_error(source, f"column {column!r} holds no label")
+    return compact_targets(names_to_targets(rows, names)), names
+
+
+def _listed(row: Any) -> list[Any]:
+    if row is None:
+        return []
+    return list(row) if isinstance(row, list | tuple) else [row]
+
+
+def _items(
+    source: str | Path, datasets: Any, table: Any, options: DataOptions
+) -> tuple[Items, str]:
+    for name in (options.text,) if options.text else TEXT_COLUMNS:
+        if name in table.column_names:
+            return Texts([str(text) for text in table[name]]), "texts"
+    images = [name for name, kind in table.features.items() if isinstance(kind, datasets.Image)]
+    if options.path in images or (images and options.path is None):
+        column = options.path or images[0]
+        encoded = table.cast_column(column, datasets.Image(decode=False))
+
+        def read_bytes(row: int) -> bytes:
+            cell = encoded[row][column] or {}
+            content = cell.get("bytes")
+            if content:
+                return bytes(content)
+            path = Path(cell.get("path") or "")
+            try:
+                return path.read_bytes()
+            except OSError as error:
+                raise file_error(path, f"cannot be read ({error.strerror})") from error
+
+        return EncodedImages(read_bytes, len(table), column), "images"
+    raise file_error(
+        source,
+        f"has no column of texts or images; its columns are {', '.join(table.column_names)}",
+        "Name the texts' column: --data-option text=COLUMN.",
+    )

@@ -1,0 +1,69 @@
+"""What a reader can be told: one model for Python, the command line and a run's configuration."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+ROOT_VARIABLE = "FAIRPO_DATA"
+
+
+class DataOptions(BaseModel):
+    """Options of :func:`fairpo.data.load_data`; each reader uses those that concern it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: str | None = Field(None, description="Kind of data, where it is not to be recognised.")
+    root: str | None = Field(
+        None,
+        description="Folder in which a source is looked up that is not a path here; the "
+        f"environment variable {ROOT_VARIABLE} when not given.",
+    )
+    validation_fraction: float = Field(
+        0.2, gt=0, lt=1, description="Of the training rows, where the source has no such split."
+    )
+    test_fraction: float = Field(
+        0.2, gt=0, lt=1, description="Of all rows, where the source has no such split."
+    )
+    split_seed: int = Field(0, ge=0, description="Of those splits.")
+    fetch: bool = Field(False, description="Whether openml: and hf: may use the network.")
+    unlabelled: bool = Field(
+        False, description="Whether rows without labels will do, as they do for predictions."
+    )
+    label_xml: str | None = Field(
+        None, description="ARFF: file that lists the label names; found beside the ARFF if absent."
+    )
+    labels: str | None = Field(
+        None,
+        description="Tables: the label column, or columns with commas between; * and ? match "
+        "many, such as is_*.",
+    )
+    delimiter: str | None = Field(
+        None, description="Tables: what stands between the names in a label column of text."
+    )
+    path: str | None = Field(None, description="Tables: column of image paths.")
+    text: str | None = Field(None, description="Tables: column of texts.")
+    id: str | None = Field(None, description="Tables: column of row names.")
+    split: str | None = Field(None, description="Tables: column of train, validation and test.")
+    ignore: str | None = Field(None, description="Tables: columns to leave out, as in labels.")
+    images: str | None = Field(
+        None, description="Folder of the images, where it is not in its usual place."
+    )
+    year: str | None = Field(None, description="COCO and VOC: which year, where several lie there.")
+    difficult: Literal["missing", "positive", "negative"] = Field(
+        "missing",
+        description="VOC: what a label counts as whose objects are all marked difficult; missing "
+        "leaves the entry out of losses and metrics, as VOC's own evaluation does.",
+    )
+
+    def find(self, source: str | Path) -> Path:
+        """Return the path of a source: as it is, or below the data root where only that exists."""
+        path = Path(source).expanduser()
+        root = self.root or os.environ.get(ROOT_VARIABLE)
+        if not path.exists() and not path.is_absolute() and root:
+            below = Path(root).expanduser() / path
+            return below if below.exists() else path
+        return path

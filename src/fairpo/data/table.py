@@ -1,0 +1,247 @@
+"""Tables: numeric and categorical columns as features, label columns as targets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairpo._checks import file_error
+from fairpo.data.base import MultiLabelData
+from fairpo.data.frames import (
+    PATH_COLUMNS,
+    SUFFIXES,
+    TEXT_COLUMNS,
+    Frame,
+    read_frame,
+    read_ids,
+    read_labels_of,
+    read_split,
+)
+from fairpo.data.image_folder import IMAGE_SUFFIXES, image_data
+from fairpo.data.items import SafeFolder, Texts
+from fairpo.data.options import DataOptions
+
+_MOST_CATEGORIES = 50
+_LISTS = ("metadata", "labels", "images", "data", "train")
+
+
+def recognises(path: Path) -> bool:
+    """Whether a path is a table by name."""
+    return path.is_file() and path.suffix in SUFFIXES
+
+
+def recognises_folder(path: Path) -> bool:
+    """Whether a folder holds images, or a table that lists them."""
+    return path.is_dir() and (_list_of(path) is not None or any(_images_in(path)))
+
+
+def read(path: Path, options: DataOptions) -> MultiLabelData:
+    """Read a table of features, of texts, or of image paths; its columns say which.
+
+    Parameters
+    ----------
+    path : Path
+        ``.csv``, ``.tsv``, ``.parquet`` or ``.jsonl``.
+    options : DataOptions
+        ``text`` or ``path`` names the column of texts or image paths; one called ``text``, or
+        ``path``, ``image_path``, ``file_name``, ``filename``, ``image`` or ``file``, is found
+        without. So are ``labels``, ``split`` and ``id``.
+
+    Raises
+    ------
+    FairPOFileError
+        Names the file and the line or column.
+    """
+    frame = read_frame(path)
+    text = frame.column(options.text, TEXT_COLUMNS if options.path is None else ())
+    if text is not None:
+        return _texts(frame, text, options)
+    images = frame.column(options.path, PATH_COLUMNS)
+    if images is not None and (options.path is not None or _are_names(frame, images)):
+        return _images(frame, images, options)
+    return _features(frame, options)
+
+
+def read_folder(path: Path, options: DataOptions) -> MultiLabelData:
+    """Read a folder of images and the table in it that lists them."""
+    found = _list_of(path)
+    if found is None and options.unlabelled:
+        return _unlabelled(path)
+    if found is None:
+        raise file_error(
+            path,
+            "holds no table that lists its images",
+            f"Put a metadata{SUFFIXES[0]} beside them, with a path column and labels.",
+        )
+    return read(found, options)
+
+
+def _unlabelled(path: Path) -> MultiLabelData:
+    """Every image below a folder, without labels."""
+    safe = SafeFolder(path, path)
+    names = [safe.name(file.relative_to(path).as_posix()) for file in sorted(_images_in(path))]
+    return image_data(
+        path,
+        names,
+        np.empty((len(names), 0), dtype=np.int8),
+        (),
+        {},
+        name=path.name,
+        kind=f"folder of {len(names)} images without labels",
+    )
+
+
+def _images_in(path: Path) -> Iterator[Path]:
+    return (file for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
+
+
+def _list_of(path: Path) -> Path | None:
+    tables = [file for file in sorted(path.iterdir()) if file.suffix in SUFFIXES]
+    named = [file for name in _LISTS for file in tables if file.stem == name]
+    return named[0] if named else tables[0] if len(tables) == 1 else None
+
+
+def _are_names(frame: Frame, column: str) -> bool:
+    return all(isinstance(value, str) for value in frame.table[column].head(20))
+
+
+def _texts(frame: Frame, column: str, options: DataOptions) -> MultiLabelData:
+    labels = read_labels_of(frame, options)
+    split, _ = read_split(frame, options)
+    ids, _ = read_ids(frame, options)
+    return MultiLabelData(
+        features=np.empty((len(frame.table), 0), dtype=np.float32),
+        targets=labels.targets,
+        label_names=labels.names,
+        split=split,
+        ids=ids,
+        name=frame.path.stem,
+        items=Texts(frame.texts(column)),
+        kind=f"table of texts in column {column}; labels from {labels.form}",
+    )
+
+
+def _images(frame: Frame, column: str, options: DataOptions) -> MultiLabelData:
+    labels = read_labels_of(frame, options)
+    split, _ = read_split(frame, options)
+    ids, _ = read_ids(frame, options)
+    root = frame.path.parent if options.images is None else options.find(options.images)
+    safe = SafeFolder(root, frame.path)
+    names = [
+        safe.name(name, f"{frame.word} {frame.lines[row]}")
+        for row, name in enumerate(frame.texts(column))
+    ]
+    return image_data(
+        root,
+        names,
+        labels.targets,
+        labels.names,
+        split,
+        name=frame.path.parent.name or frame.path.stem,
+        kind=f"images listed in {frame.path.name}, column {column}; labels from {labels.form}",
+        ids=ids,
+    )
+
+
+def _features(frame: Frame, options: DataOptions) -> MultiLabelData:
+    labels = read_labels_of(frame, options)
+    split, split_column = read_split(frame, options)
+    ids, id_column = read_ids(frame, options)
+    taken = {*labels.columns, split_column, id_column}
+    if options.ignore is not None:
+        taken |= set(frame.columns(options.ignore))
+    columns = [str(name) for name in frame.table.columns if str(name) not in taken]
+    if not columns:
+        raise file_error(frame.path, "has no column left for features besides labels and names")
+    blocks, notes = [], []
+    for column in columns:
+        block, categories = _feature(frame, column)
+        blocks.append(block)
+        if categories:
+            notes.append(f"column {column} has {len(categories)} categories, one feature each")
+    return MultiLabelData(
+        features=np.concatenate(blocks, axis=1),
+        targets=labels.targets,
+        label_names=labels.names,
+        split=split,
+        ids=ids,
+        name=frame.path.stem,
+        kind=f"table of {len(columns)} feature columns; labels from {labels.form}",
+        notes=tuple(notes),
+    )
+
+
+def _feature(frame: Frame, column: str) -> tuple[NDArray[np.float32], list[str]]:
+    """One column as float32 (n, 1), or as one column a category."""
+    values = frame.table[column]
+    if values.dtype.kind in "biuf":
+        numbers = values.to_numpy(dtype=np.float64)
+        for row in np.flatnonzero(~np.isfinite(numbers))[:1]:
+            count = int((~np.isfinite(numbers)).sum())
+            problem = f"{column} is {_missing(numbers[row])}, as in {count} rows of this column"
+            raise frame.at(int(row), problem, "Impute it, drop the rows, or ignore the column.")
+        return numbers.astype(np.float32)[:, None], []
+    cells = values.tolist()
+    if all(_is_vector(cell) for cell in cells):
+        return _vectors(frame, column, cells), []
+    return _categories(frame, column, cells)
+
+
+def _missing(value: float) -> str:
+    return "missing" if np.isnan(value) else "infinite"
+
+
+def _is_vector(cell: Any) -> bool:
+    return isinstance(cell, np.ndarray | list)
+
+
+def _vectors(frame: Frame, column: str, cells: list[Any]) -> NDArray[np.float32]:
+    """A column of embeddings: lists of numbers, all of one length."""
+    width = len(cells[0])
+    for row, cell in enumerate(cells):
+        if len(cell) != width:
+            raise frame.at(row, f"{column} has {len(cell)} numbers, and {width} in the first row")
+    try:
+        block = np.array(cells, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise file_error(frame.path, f"column {column!r} must hold lists of numbers") from error
+    bad = ~np.isfinite(block).all(axis=1)
+    if bad.any():
+        raise frame.at(int(np.flatnonzero(bad)[0]), f"{column} holds NaN or infinity")
+    return block
+
+
+def _categories(
+    frame: Frame, column: str, cells: list[Any]
+) -> tuple[NDArray[np.float32], list[str]]:
+    for row, cell in enumerate(cells):
+        if not isinstance(cell, str | bool):
+            problem = f"{column} must be a number or a category, got {cell!r}"
+            raise frame.at(row, problem, "Impute it, drop the rows, or ignore the column.")
+    numeric = [_is_number(str(cell)) for cell in cells]
+    if any(numeric):
+        row = numeric.index(False)
+        raise frame.at(row, f"{column} is {cells[row]!r}, but holds numbers in other rows")
+    names = sorted({str(cell) for cell in cells})
+    if len(names) > _MOST_CATEGORIES:
+        raise file_error(
+            frame.path,
+            f"column {column!r} holds {len(names)} different texts; up to {_MOST_CATEGORIES} can "
+            "be categories",
+            f"Leave it out with --data-option ignore={column}, or say text={column}.",
+        )
+    position = {name: place for place, name in enumerate(names)}
+    codes = np.array([position[str(cell)] for cell in cells])
+    return (codes[:, None] == np.arange(len(names))).astype(np.float32), names
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

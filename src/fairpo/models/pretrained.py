@@ -1,0 +1,201 @@
+"""Backbones of Hugging Face transformers, each with its own preprocessing."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from fairpo._checks import FairPOError, file_error, value_error
+from fairpo._optional import require
+from fairpo.models.backbone import Dtype, autocast, frozen
+
+DEFAULT_IMAGE = "google/vit-base-patch16-224-in21k"
+DEFAULT_TEXT = "sentence-transformers/all-MiniLM-L6-v2"
+
+_LONGEST = 512
+_POOLINGS = ("cls", "mean")
+
+
+class PretrainedBackbone:
+    """A frozen ``AutoModel`` and the processor or tokenizer that belongs to it.
+
+    Parameters
+    ----------
+    name : str
+        Local folder, or name on the hub.
+    kind, pooling, dtype, device, fetch
+        See :func:`fairpo.models.backbones.load_backbone`.
+
+    Raises
+    ------
+    FairPOFileError
+        No such model here, or its files are damaged.
+    FairPOValueError
+        The model has no such pooling, or reads something else.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        kind: Literal["image", "text"] | None,
+        pooling: str | None,
+        dtype: Dtype,
+        device: str,
+        fetch: bool,
+    ) -> None:
+        transformers = require(
+            "transformers",
+            extra="text" if kind == "text" else "vision",
+            purpose="a pretrained backbone",
+        )
+        where = {"local_files_only": not fetch}
+        try:
+            config = transformers.AutoConfig.from_pretrained(name, **where)
+            model = transformers.AutoModel.from_pretrained(name, use_safetensors=True, **where)
+            self.kind = kind or _kind(name, config)
+            self._processor = (
+                transformers.AutoImageProcessor.from_pretrained(name, backend="pil", **where)
+                if self.kind == "image"
+                else transformers.AutoTokenizer.from_pretrained(name, **where)
+            )
+        except FairPOError:
+            raise
+        except Exception as error:  # transformers raises errors of many kinds here
+            raise _not_loaded(name, fetch, error) from error
+        model = getattr(model, "vision_model" if self.kind == "image" else "text_model", model)
+        revision = getattr(config, "_commit_hash", None) or _folder_digest(Path(name))
+        self._model = frozen(model, dtype, device)
+        self._dtype: Dtype = dtype
+        self._device = device
+        self._prefix = _tokens_before_patches(self._model) if self.kind == "image" else 0
+        self._pooling = self._choose_pooling(name, pooling)
+        self.n_features = int(self.embed(self.prepare([_sample(self.kind)])).shape[1])
+        self.identity = {
+            "name": name,
+            "revision": revision,
+            "pooling": self._pooling,
+            "preprocessing": self._preprocessing(),
+            "dtype": dtype,
+        }
+
+    def prepare(self, items: Sequence[Any]) -> dict[str, Tensor]:
+        """Apply the model's own processor, or its tokenizer with padding to the longest text."""
+        if self.kind == "image":
+            return dict(self._processor(images=list(items), return_tensors="pt"))
+        return dict(
+            self._processor(
+                list(items),
+                padding=True,
+                truncation=True,
+                max_length=self._longest(),
+                return_tensors="pt",
+            )
+        )
+
+    @torch.inference_mode()
+    def embed(self, inputs: dict[str, Tensor]) -> Tensor:
+        """Embed a batch: run the model and pool its last layer."""
+        moved = {key: value.to(self._device) for key, value in inputs.items()}
+        if self._dtype == "bf16":
+            moved = {
+                key: value.bfloat16() if value.is_floating_point() else value
+                for key, value in moved.items()
+            }
+        with autocast(self._dtype, self._device):
+            states = self._model(**moved).last_hidden_state
+        return self._pool(states, moved.get("attention_mask")).cpu()
+
+    def _pool(self, states: Tensor, mask: Tensor | None) -> Tensor:
+        if states.ndim == 4:  # a convolutional network's map: (batch, channels, height, width)
+            return states.mean((2, 3))
+        if self._pooling == "cls":
+            return states[:, 0]
+        if mask is None:
+            return states[:, self._prefix :].mean(1)
+        weight = mask.unsqueeze(2).to(states.dtype)
+        return (states * weight).sum(1) / weight.sum(1).clamp(min=1)
+
+    def _choose_pooling(self, name: str, pooling: str | None) -> str:
+        if pooling not in (None, *_POOLINGS):
+            raise value_error(
+                "pooling", must=f"be one of {', '.join(_POOLINGS)}", got=repr(pooling)
+            )
+        has_cls = self.kind == "text" or self._prefix > 0
+        if pooling == "cls" and not has_cls:
+            raise value_error(
+                "pooling", must="be mean", got="'cls'", do=f"{name} has no class token."
+            )
+        return pooling or ("cls" if self.kind == "image" and has_cls else "mean")
+
+    def _longest(self) -> int:
+        return int(min(self._processor.model_max_length, _LONGEST))
+
+    def _preprocessing(self) -> dict[str, Any]:
+        if self.kind == "text":
+            return {
+                "tokenizer": type(self._processor).__name__,
+                "max_length": self._longest(),
+                "padding": "longest in the batch",
+            }
+        settings = self._processor.to_dict()
+        return {
+            key: value
+            for key, value in sorted(settings.items())
+            if isinstance(value, bool | int | float | str | list | dict | None)
+            and key not in ("processor_class", "_processor_class")
+        }
+
+
+def _kind(name: str, config: Any) -> Literal["image", "text"]:
+    if hasattr(config, "vision_config") or hasattr(config, "num_channels"):
+        return "image"
+    if getattr(config, "vocab_size", None):
+        return "text"
+    raise value_error(
+        "the backbone", must="read images or texts", got=f"{name}, which reads neither"
+    )
+
+
+def _tokens_before_patches(model: Any) -> int:
+    """Number of class, register and distillation tokens in front of the patches of an image."""
+    names = {parameter for parameter, _ in model.named_parameters()}
+    extra = [n for n in names if n.endswith(("cls_token", "class_embedding", "distillation_token"))]
+    registers = int(getattr(model.config, "num_register_tokens", 0) or 0)
+    return len(extra) + (registers if extra else 0)
+
+
+def _sample(kind: str) -> Any:
+    if kind == "text":
+        return "a"
+    image = require("PIL.Image", extra="vision", purpose="reading images")
+    return image.new("RGB", (64, 64))
+
+
+def _folder_digest(folder: Path) -> str:
+    """Digest of the files of a local model: configuration, weights, processor, tokenizer."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and path.suffix in (".json", ".safetensors", ".txt", ".model"):
+            digest.update(path.name.encode())
+            with path.open("rb") as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()[:40]
+
+
+def _not_loaded(name: str, fetch: bool, error: Exception) -> FairPOError:
+    reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else repr(error)
+    if Path(name).exists():
+        return file_error(name, f"is not a model that transformers can load ({reason})")
+    if fetch:
+        return file_error(name, f"could not be fetched from the hub ({reason})")
+    return file_error(
+        name,
+        "is neither a folder nor in the local cache of the hub",
+        "Say fetch=True (--fetch) to download it.",
+    )
