@@ -36,6 +36,34 @@ def test_every_row_is_on_one_side(rows, labels, fraction, seed):
     assert len(first) and len(second)
 
 
+def on_both_sides(y, first, second):
+    needed = y.sum(0) >= 2
+    return all((y[rows].sum(0)[needed] > 0).all() for rows in (first, second))
+
+
+@pytest.mark.parametrize("density", [0.2, 0.35, 0.5])
+def test_every_label_is_on_both_sides_where_any_split_has_it_so(density):
+    """Every split of a few crowded rows is tried, to know what is possible."""
+    possible = 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        y = (rng.random((8, 7)) < density).astype(np.int8)
+        sides = [np.array([(code >> row) & 1 for row in range(8)], bool) for code in range(1, 255)]
+        if any(on_both_sides(y, side, ~side) for side in sides):
+            possible += 1
+            assert on_both_sides(y, *stratified_split(y, np.arange(8), 0.25, seed=seed))
+    assert possible > 20
+
+
+def test_three_parts_hold_every_label_of_three_positives():
+    rng = np.random.default_rng(0)
+    y = (rng.random((3000, 50)) < np.geomspace(0.001, 0.3, 50)).astype(np.int8)
+    rest, test = stratified_split(y, np.arange(3000), 0.2)
+    train, validation = stratified_split(y, rest, 0.2)
+    for rows in (train, validation, test):
+        assert (y[rows].sum(0)[y.sum(0) >= 3] > 0).all()
+
+
 def test_sparse_targets_and_seeds():
     y = targets(0)
     dense = stratified_split(y, np.arange(300), 0.2, seed=3)

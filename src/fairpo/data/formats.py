@@ -10,7 +10,7 @@ from typing import Any
 
 from fairpo._checks import file_error, unknown_name
 from fairpo.data.base import MultiLabelData
-from fairpo.data.options import ROOT_VARIABLE, DataOptions
+from fairpo.data.options import DataOptions
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,7 @@ def read_source(source: str | Path, options: DataOptions) -> MultiLabelData:
             return remote
     path = options.find(source)
     if not path.exists():
-        root = options.root or ROOT_VARIABLE
-        raise file_error(text, "does not exist", f"It was looked for here and below {root}.")
+        raise file_error(text, "does not exist", options.where_looked())
     chosen = FORMATS[recognise(path, options.format)]
     data: MultiLabelData = chosen.function(chosen.read)(path, options)
     return data

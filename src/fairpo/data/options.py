@@ -62,8 +62,20 @@ class DataOptions(BaseModel):
     def find(self, source: str | Path) -> Path:
         """Return the path of a source: as it is, or below the data root where only that exists."""
         path = Path(source).expanduser()
-        root = self.root or os.environ.get(ROOT_VARIABLE)
-        if not path.exists() and not path.is_absolute() and root:
-            below = Path(root).expanduser() / path
+        root = self.data_root()
+        if not path.exists() and not path.is_absolute() and root is not None:
+            below = root / path
             return below if below.exists() else path
         return path
+
+    def data_root(self) -> Path | None:
+        """Return the folder in which sets lie, where one was named."""
+        named = self.root or os.environ.get(ROOT_VARIABLE)
+        return Path(named).expanduser() if named else None
+
+    def where_looked(self) -> str:
+        """Say where a source was looked for."""
+        root = self.data_root()
+        if root is None:
+            return f"Give a path, or say where sets lie: --data-root DIR, or {ROOT_VARIABLE}."
+        return f"It was looked for here and below {root}."
