@@ -53,6 +53,7 @@ def embed(
     from fairpo.models.backbones import DIGITS, load_backbone
 
     options.set_threads(threads)
+    _quieten_transformers()
     told = options.data_options(reading, format_name, data_root, label_xml, fetch)
     loaded = options.load(data, told.model_copy(update={"unlabelled": unlabelled}))
     kind = loaded.items.kind if loaded.items is not None else None
@@ -102,6 +103,17 @@ def _default(kind: str | None) -> str:
     from fairpo.models.pretrained import DEFAULT_IMAGE, DEFAULT_TEXT
 
     return DEFAULT_TEXT if kind == "text" else DEFAULT_IMAGE
+
+
+def _quieten_transformers() -> None:
+    """One progress bar is enough: ours."""
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    try:
+        from transformers.utils import logging
+    except ImportError:  # the digits backbone needs none
+        return
+    logging.disable_progress_bar()
 
 
 def _own_device(local_rank: int) -> str:

@@ -22,14 +22,14 @@ from fairpo.data.base import MultiLabelData, compact_features, compact_targets
 from fairpo.data.options import DataOptions
 
 _PART = re.compile(r"^(?P<base>.+)-(?P<part>train|test)(?P<form>-sparse)?$")
-_MEKA = re.compile(r"-C\s+(-?\d+)", re.IGNORECASE)
+_MEKA = re.compile(r"-C\s+(-?\d{1,9})\b", re.IGNORECASE)
 _ATTRIBUTE = re.compile(
-    r"""@attribute\s+(?:'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)"|([^\s{]+))\s*(.+)$""",
+    r"""@attribute\s+(?:'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)"|([^\s{]++))\s*(.+)$""",
     re.IGNORECASE,
 )
 _VALUE = re.compile(r"""\s*(?:'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)"|([^,'"]*?))\s*(?:,|$)""")
 _ENTRY = re.compile(
-    r"""\s*(\d+)\s+(?:'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)"|([^,'"]+?))\s*(?:,|$)"""
+    r"""\s*(\d{1,9})\s+(?:'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)"|([^,'"]+?))\s*(?:,|$)"""
 )
 _NUMERIC = ("numeric", "real", "integer")
 _WORDS = {
@@ -37,6 +37,8 @@ _WORDS = {
     **dict.fromkeys(("yes", "true", "y", "t"), 1.0),
 }
 _MISSING = "?"
+_LARGEST = float(np.finfo(np.float32).max)
+_LINE_ENDS = re.compile(r"\r\n|\r|\n")
 
 
 @dataclass(frozen=True)
@@ -51,23 +53,37 @@ class _Attribute:
         """Category to number: its value, 0 and 1 for no and yes, its place for other names."""
         if self.categories is None:
             return None
-        if all(_is_number(name) for name in self.categories):
+        if self.are_numbers:
             return {name: float(name) for name in self.categories}
-        if all(name.lower() in _WORDS for name in self.categories):
+        if self.are_words:
             return {name: _WORDS[name.lower()] for name in self.categories}
         return {name: float(place) for place, name in enumerate(self.categories)}
 
     @property
+    def are_numbers(self) -> bool:
+        """Whether every category is a number."""
+        return all(_is_number(name) for name in self.categories or ())
+
+    @property
+    def are_words(self) -> bool:
+        """Whether the categories are one word for no and one for yes; {n, f} could be anything."""
+        words = [name.lower() for name in self.categories or ()]
+        return len({_WORDS.get(word) for word in words} - {None}) == len(words)
+
+    @property
     def is_one_hot(self) -> bool:
         """Whether a number for each category would claim an order that is not there."""
-        if self.categories is None or len(self.categories) <= 2:
-            return False
-        return not all(_is_number(name) for name in self.categories)
+        return len(self.categories or ()) > 2 and not self.are_numbers
+
+    @property
+    def places(self) -> tuple[str, ...] | None:
+        """The categories, where it is their order that says their numbers."""
+        return None if self.are_numbers or self.are_words else self.categories
 
 
 def _is_number(text: str) -> bool:
     try:
-        return bool(np.isfinite(float(text)))
+        return "_" not in text and bool(np.isfinite(float(text)))
     except ValueError:
         return False
 
@@ -162,7 +178,7 @@ def _parse(path: Path) -> _File:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:  # Weka writes the platform's encoding; Latin-1 reads any byte
         text = content.decode("latin-1")
-    lines = enumerate(text.splitlines(), 1)
+    lines = enumerate(_LINE_ENDS.split(text), 1)
     relation, attributes = _header(path, lines)
     return _data(path, relation, attributes, lines)
 
@@ -330,17 +346,17 @@ def _number(
     if text == _MISSING:
         return np.nan
     try:
-        value = float(text)
+        value = np.inf if "_" in text else float(text)  # Python reads 1_0 as 10
     except ValueError:
         value = np.inf
-    if known is not None and value not in known.values():
+    if known is not None and (attribute.places or value not in known.values()):
         raise _at(
             path,
             line,
             f"{text!r} is not a category of {attribute.name!r}",
             f"Line {attribute.line} declares them.",
         )
-    if not np.isfinite(value):
+    if not abs(value) <= _LARGEST:
         raise _at(path, line, f"{text!r} is not a finite number, as {attribute.name!r} must be")
     return value
 
@@ -408,6 +424,8 @@ def read_label_xml(path: Path) -> list[str]:
         raise file_error(path, f"cannot be read ({error.strerror})") from error
     except ET.ParseError as error:
         raise file_error(path, f"line {error.position[0]}: not valid XML ({error})") from error
+    except (LookupError, ValueError) as error:  # of the encoding that its first line declares
+        raise file_error(path, f"line 1: not valid XML ({error})") from error
     labels = [element for element in root.iter() if element.tag.rpartition("}")[2] == "label"]
     names = [element.get("name", "") for element in labels]
     if not names:
@@ -424,20 +442,24 @@ def _check_same_columns(first: _File, second: _File) -> None:
     names = [[attribute.name for attribute in file.attributes] for file in (first, second)]
     if names[0] != names[1]:
         raise file_error(second.path, f"has other attributes than {first.path.name}")
+    for one, other in zip(first.attributes, second.attributes, strict=True):
+        if one.places != other.places:
+            problem = f"attribute {other.name!r} has other categories than in {first.path.name}"
+            raise _at(second.path, other.line, problem)
 
 
 def _features(file: _File, label_columns: list[int]) -> sparse.csr_array:
     """Feature columns, nominal ones of more than two names as one column a name."""
     every = np.setdiff1d(np.arange(len(file.attributes)), label_columns)
-    plain = [column for column in every if not file.attributes[column].is_one_hot]
-    matrix = file.rows[:, plain].tocoo()
+    matrix = file.rows[:, every].tocoo()
     missing = np.flatnonzero(np.isnan(matrix.data))
     if len(missing):
-        row, column = int(matrix.row[missing[0]]), plain[int(matrix.col[missing[0]])]
-        name = file.attributes[column].name
+        first = missing[np.argmin(matrix.row[missing])]
+        name = file.attributes[every[matrix.col[first]]].name
         problem = f"the value of {name!r} is missing, as are {len(missing) - 1} others"
-        raise file.at(row, problem, "Impute them or drop the rows.")
-    blocks = [matrix.tocsr()]
+        raise file.at(int(matrix.row[first]), problem, "Impute them or drop the rows.")
+    plain = [column for column in every if not file.attributes[column].is_one_hot]
+    blocks = [file.rows[:, plain]]
     for column in every:
         categories = file.attributes[column].categories
         if file.attributes[column].is_one_hot and categories:
@@ -449,18 +471,16 @@ def _features(file: _File, label_columns: list[int]) -> sparse.csr_array:
 def _targets(file: _File, label_columns: list[int]) -> sparse.csr_array:
     """Label columns as 0, 1 and, for "?", -1."""
     matrix = file.rows[:, label_columns].tocoo()
-    matrix.data = np.where(np.isnan(matrix.data), -1, matrix.data)
     for column in label_columns:
         attribute = file.attributes[column]
-        words = attribute.categories or ()
-        if not all(_is_number(word) or word.lower() in _WORDS for word in words):
+        if attribute.places:
             raise _at(
                 file.path,
                 attribute.line,
-                f"label {attribute.name!r} has the categories {', '.join(words[:5])}; they must be "
-                "0 and 1, no and yes, or false and true",
+                f"label {attribute.name!r} has the categories {', '.join(attribute.places[:5])}; "
+                "they must be 0 and 1, no and yes, or false and true",
             )
-    wrong = np.flatnonzero(~np.isin(matrix.data, (-1, 0, 1)))
+    wrong = np.flatnonzero(~np.isin(matrix.data, (0, 1)) & ~np.isnan(matrix.data))
     if len(wrong):
         column = label_columns[int(matrix.col[wrong[0]])]
         raise file.at(
@@ -468,4 +488,5 @@ def _targets(file: _File, label_columns: list[int]) -> sparse.csr_array:
             f"label {file.attributes[column].name!r} is {matrix.data[wrong[0]]:g}, not 0 or 1",
             "Is it a label? Check the list of labels.",
         )
+    matrix.data = np.where(np.isnan(matrix.data), -1, matrix.data)
     return sparse.csr_array(matrix)

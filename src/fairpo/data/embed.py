@@ -237,10 +237,12 @@ def _check_same(folder: Path, state: dict[str, Any]) -> None:
     """Refuse to go on with a store of something else, naming what differs."""
     finished = (folder / MANIFEST).is_file()
     there = read_json(folder / (MANIFEST if finished else STATE))
+    before, now = there["backbone"], state["backbone"]
+    same_weights = before["revision"] == now["revision"]  # the same model in another folder
     differs = [
-        f"{key}: {there['backbone'].get(key)!r} there, {value!r} now"
-        for key, value in state["backbone"].items()
-        if there.get("backbone", {}).get(key) != value
+        f"{key}: {before.get(key)!r} there, {value!r} now"
+        for key, value in now.items()
+        if before.get(key) != value and not (key == "name" and same_weights)
     ]
     if differs:
         raise file_error(
@@ -420,7 +422,10 @@ def _seal_store(job: _Job) -> None:
 
 
 def _clean(job: _Job) -> None:
-    """Delete what a finished store has no use for."""
+    """Delete what a finished store has no use for, and what killed processes left half written."""
+    for pattern in (".*.tmp", "partial-*"):
+        for path in job.folder.glob(pattern):
+            path.unlink(missing_ok=True)
     (job.folder / STATE).unlink(missing_ok=True)
     for number in range(job.n_shards):
         job.seal(number).unlink(missing_ok=True)

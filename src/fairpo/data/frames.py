@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import fnmatch
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,7 +99,7 @@ class Frame:
         values: list[str] = self.table[column].tolist()
         for row, value in enumerate(values):
             if not isinstance(value, str):
-                raise self.at(row, f"{column} must be text, got {_shown_value(value)}")
+                raise self.at(row, f"{column} must be text, got {shown_value(value)}")
         return values
 
 
@@ -128,16 +130,18 @@ def read_frame(path: Path) -> Frame:
     frame: Frame = readers.get(path.suffix, _read_csv)(path, pandas)
     names = [str(name) for name in frame.table.columns]
     check_unique(names, f"the columns of {path}")
+    frame.table.columns = names
     if not len(frame.table):
         raise file_error(path, "has no rows")
     return frame
 
 
 def _read_csv(path: Path, pandas: Any) -> Frame:
+    separator = "\t" if path.suffix == ".tsv" else ","
     try:
         table = pandas.read_csv(
             path,
-            sep="\t" if path.suffix == ".tsv" else ",",
+            sep=separator,
             keep_default_na=False,  # "NA" and "None" are names until a number is wanted
             na_values=[""],
             encoding="utf-8-sig",
@@ -149,21 +153,56 @@ def _read_csv(path: Path, pandas: Any) -> Frame:
     except (ValueError, OSError) as error:  # pandas' own errors are ValueErrors, with the line
         problem = str(error).removeprefix("Error tokenizing data. C error: ").strip()
         raise file_error(path, f"is not a readable table ({problem})") from error
+    _check_header(path, separator)
+    lines = _lines(path, separator, len(table))
     blank = table.isna().all(axis=1).to_numpy()
-    lines = np.arange(2, len(table) + 2)
     return Frame(path, table[~blank].reset_index(drop=True), lines[~blank], "line")
+
+
+def _check_header(path: Path, separator: str) -> None:
+    """Refuse what pandas would guess about: a name twice, and more fields than names.
+
+    It would rename the second name, so that a label became a feature, and take the first field
+    for row names, so that every column moved by one.
+    """
+    with path.open(newline="", encoding="utf-8-sig") as stream:
+        reader = csv.reader(stream, delimiter=separator)
+        try:
+            names = next(reader, [])
+            line = reader.line_num + 1
+            first = next(reader, [])
+        except csv.Error as error:
+            raise file_error(path, f"its first rows cannot be read ({error})") from error
+    check_unique([name for name in names if name], f"the columns of {path}")
+    if len(first) > len(names):
+        raise file_error(path, f"line {line}: {len(first)} fields for {len(names)} columns")
+
+
+def _lines(path: Path, separator: str, n_rows: int) -> NDArray[np.int64]:
+    """Line at which each row begins; a quoted text may have several."""
+    lines = np.arange(2, n_rows + 2)
+    with path.open(encoding="utf-8-sig") as stream:
+        if sum(1 for _ in stream) == n_rows + 1:
+            return lines
+    ends = []
+    with path.open(newline="", encoding="utf-8-sig") as stream, suppress(csv.Error):
+        reader = csv.reader(stream, delimiter=separator)
+        ends = [reader.line_num for _ in reader]
+    return np.array(ends[:-1]) + 1 if len(ends) == n_rows + 1 else lines
 
 
 def _read_jsonl(path: Path, pandas: Any) -> Frame:
     rows, lines = [], []
     try:
-        with path.open(encoding="utf-8") as stream:
+        with path.open(encoding="utf-8-sig") as stream:
             for number, line in enumerate(stream, 1):
                 if not line.strip():
                     continue
                 try:
                     row = json.loads(line)
-                except (json.JSONDecodeError, RecursionError) as error:
+                    if "\\u" in line:  # half a character can be written so, and not be encoded
+                        json.dumps(row, ensure_ascii=False).encode()
+                except (ValueError, RecursionError) as error:
                     raise file_error(path, f"line {number}: not valid JSON ({error})") from error
                 if not isinstance(row, dict):
                     raise file_error(path, f"line {number}: must be an object, got {line[:30]!r}")
@@ -196,7 +235,7 @@ def read_split(
         name = _SPLITS.get(str(value).strip().lower())
         if name is None:
             raise frame.at(
-                row, f"{column} must be train, validation or test, got {_shown_value(value)}"
+                row, f"{column} must be train, validation or test, got {shown_value(value)}"
             )
         split.setdefault(name, []).append(row)
     return {name: np.array(rows) for name, rows in split.items()}, column
@@ -251,7 +290,10 @@ def read_labels_of(frame: Frame, options: DataOptions) -> FrameLabels:
 
 def _is_indicator(frame: Frame, column: str) -> bool:
     values = frame.table[column]
-    return values.dtype.kind in "biuf" and set(values.dropna().unique()) <= {0, 1}
+    if values.dtype.kind not in "biuf":
+        return False
+    found = set(values.dropna().unique())
+    return bool(found) and found <= {0, 1}
 
 
 def _indicators(frame: Frame, columns: list[str]) -> Targets:
@@ -264,9 +306,9 @@ def _indicators(frame: Frame, columns: list[str]) -> Targets:
         for row, value in enumerate(values.tolist()):
             if missing[row]:
                 continue
-            if isinstance(value, str) or value not in (0, 1, -1):
+            if isinstance(value, str | list | np.ndarray) or value not in (0, 1, -1):
                 raise frame.at(
-                    row, f"label {name} must be 0, 1 or nothing, got {_shown_value(value)}"
+                    row, f"label {name} must be 0, 1 or nothing, got {shown_value(value)}"
                 )
             numbers[row] = value
         targets[:, place] = np.where(missing, -1, numbers)
@@ -285,7 +327,7 @@ def _name_lists(frame: Frame, column: str, delimiter: str | None) -> tuple[list[
         if value is not None and not isinstance(value, str):
             raise frame.at(
                 row,
-                f"{column} must be text or a list of names, got {_shown_value(value)}",
+                f"{column} must be text or a list of names, got {shown_value(value)}",
                 "Columns of 0 and 1 are named by --data-option labels=a,b,c.",
             )
         texts.append(value or "")
@@ -294,7 +336,7 @@ def _name_lists(frame: Frame, column: str, delimiter: str | None) -> tuple[list[
         chosen = next((mark for mark in _DELIMITERS if any(mark in text for text in texts)), None)
     rows = []
     for row, text in enumerate(texts):
-        parts = text.split(chosen) if chosen is not None and text else [text] if text else []
+        parts = text.split(chosen) if chosen and text else [text] if text else []
         rows.append([_name(frame, row, column, part) for part in parts])
     return rows, f"{column}, split at {chosen!r}" if chosen else f"{column}, one label a row"
 
@@ -305,12 +347,13 @@ def _plain(value: Any) -> Any:
         return list(value)
     if isinstance(value, list | str) or value is None:
         return value
-    return None if value != value else value
+    same = value == value  # not so for NaN, and neither so nor not for pandas' NA
+    return value if isinstance(same, bool | np.bool_) and same else None
 
 
 def _name(frame: Frame, row: int, column: str, name: Any) -> str:
     if not isinstance(name, str) or not name.strip():
-        raise frame.at(row, f"{column} holds {_shown_value(name)}, which is not a label name")
+        raise frame.at(row, f"{column} holds {shown_value(name)}, which is not a label name")
     return name.strip()
 
 
@@ -318,6 +361,7 @@ def _shown(names: Sequence[str]) -> str:
     return ", ".join(names[:12]) + (f", ... ({len(names)} in all)" if len(names) > 12 else "")
 
 
-def _shown_value(value: Any) -> str:
+def shown_value(value: Any) -> str:
+    """A cell in a message, cut short."""
     plain = _plain(value)
     return "nothing" if plain is None else repr(plain)[:60]

@@ -53,7 +53,10 @@ def read(source: str | Path, options: DataOptions) -> MultiLabelData:
     known = {name: part for name, part in parts.items() if name in _SPLITS}
     if not known:
         raise file_error(source, f"has the splits {', '.join(parts)}; none is train")
-    table = datasets.concatenate_datasets(list(known.values()))
+    try:
+        table = datasets.concatenate_datasets(list(known.values()))
+    except ValueError as error:
+        raise file_error(source, f"has splits that do not fit together ({error})") from error
     ends = np.cumsum([0, *(len(part) for part in known.values())])
     split = {
         _SPLITS[name]: np.arange(ends[place], ends[place + 1]) for place, name in enumerate(known)
@@ -81,6 +84,8 @@ def _load(datasets: Any, source: str, options: DataOptions) -> Any:
             return (
                 datasets.load_from_disk(str(path)) if on_disk else datasets.load_dataset(str(path))
             )
+        if path.exists():
+            raise file_error(path, "is not a folder")
         require_fetch(source, options)
         repository, _, config = name.partition(":")
         return datasets.load_dataset(repository, config or None)
@@ -108,20 +113,29 @@ def _targets(
 ) -> tuple[Targets, tuple[str, ...]]:
     feature = table.features[column]
     inner = getattr(feature, "feature", feature)
-    values = table[column]
-    if isinstance(inner, datasets.ClassLabel):
-        names = tuple(inner.names)
-        rows = [[names[code] for code in _listed(row)] for row in values]
-    else:
-        rows = [[str(name) for name in _listed(row)] for row in values]
-        names = tuple(sorted({name for row in rows for name in row}))
+    classes = tuple(inner.names) if isinstance(inner, datasets.ClassLabel) else ()
+    rows = []
+    for row, value in enumerate(table[column]):
+        codes = _listed(value)
+        found = [classes[code] if classes and _is_class(code, classes) else code for code in codes]
+        for name in found:
+            if not isinstance(name, str) or not name.strip():
+                what = "a class" if classes else "a label name"
+                raise file_error(source, f"row {row}: {column} holds {name!r}, which is not {what}")
+        rows.append(found)
+    names = classes or tuple(sorted({name for row in rows for name in row}))
     if not names:
         raise file_error(source, f"column {column!r} holds no label")
     return compact_targets(names_to_targets(rows, names)), names
 
 
+def _is_class(code: Any, classes: tuple[str, ...]) -> bool:
+    """Whether a code is one; Hugging Face writes -1, the last in Python, for "not known"."""
+    return isinstance(code, int) and 0 <= code < len(classes)
+
+
 def _listed(row: Any) -> list[Any]:
-    if row is None:
+    if row is None or row == "":
         return []
     return list(row) if isinstance(row, list | tuple) else [row]
 
@@ -131,7 +145,11 @@ def _items(
 ) -> tuple[Items, str]:
     for name in (options.text,) if options.text else TEXT_COLUMNS:
         if name in table.column_names:
-            return Texts([str(text) for text in table[name]]), "texts"
+            texts = list(table[name])
+            for row, text in enumerate(texts):
+                if not isinstance(text, str):
+                    raise file_error(source, f"row {row}: {name} must be text, got {text!r}")
+            return Texts(texts), "texts"
     images = [name for name, kind in table.features.items() if isinstance(kind, datasets.Image)]
     if options.path in images or (images and options.path is None):
         column = options.path or images[0]

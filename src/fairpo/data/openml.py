@@ -13,7 +13,7 @@ from fairpo.data.options import DataOptions
 
 PREFIX = "openml:"
 
-_WORDS = {"true": 1, "false": 0, "1": 1, "0": 0, "yes": 1, "no": 0}
+_WORDS = {"true": 1, "false": 0, "1": 1, "0": 0, "1.0": 1, "0.0": 0, "yes": 1, "no": 0}
 
 
 def read(source: str, options: DataOptions) -> MultiLabelData:

@@ -47,15 +47,23 @@ def read(path: Path, options: DataOptions) -> MultiLabelData:
     """
     files = [path, *_sibling(path)]
     header = _header(path)
+    for other in files[1:]:
+        if (_header(other) is None) != (header is None):
+            raise file_error(other, f"must begin as {path.name} does, with or without its counts")
     loaded = _load(files, header)
-    numbers = sorted({int(label) for _, labels in loaded for label in chain.from_iterable(labels)})
-    if not numbers:
+    found = {label for _, labels in loaded for label in chain.from_iterable(labels)}
+    if not found:
         raise file_error(path, "holds no label")
+    for label in found:
+        if not float(label).is_integer():
+            raise file_error(path, f"label {label} is not a whole number")
+    numbers = sorted(int(label) for label in found)
     n_labels = header[2] if header else 0
     names = range(n_labels) if n_labels else numbers
     column = {number: place for place, number in enumerate(names)}
-    if numbers[-1] not in column:
-        raise file_error(path, f"label {numbers[-1]} is beyond the {n_labels} of its first line")
+    for number in numbers:
+        if number not in column:
+            raise file_error(path, f"label {number} is beyond the {n_labels} of its first line")
     targets = sparse.vstack([_targets(labels, column) for _, labels in loaded], format="csr")
     features = sparse.vstack([matrix for matrix, _ in loaded], format="csr")
     split = {}
@@ -105,7 +113,8 @@ def _load(files: list[Path], header: tuple[int, int, int] | None) -> list[tuple[
             zero_based=True if header else "auto",
         )
     except (ValueError, OverflowError, OSError) as error:
-        raise file_error(files[0], f"is not svmlight with several labels ({error})") from error
+        either = " or ".join(map(str, files))
+        raise file_error(either, f"is not svmlight with several labels ({error})") from error
     finally:
         for stream in streams:
             stream.close()

@@ -20,6 +20,7 @@ from fairpo.data.frames import (
     read_ids,
     read_labels_of,
     read_split,
+    shown_value,
 )
 from fairpo.data.image_folder import IMAGE_SUFFIXES, image_data
 from fairpo.data.items import SafeFolder, Texts
@@ -68,6 +69,8 @@ def read(path: Path, options: DataOptions) -> MultiLabelData:
 
 def read_folder(path: Path, options: DataOptions) -> MultiLabelData:
     """Read a folder of images and the table in it that lists them."""
+    if not path.is_dir():
+        raise file_error(path, "is not a folder")
     found = _list_of(path)
     if found is None and options.unlabelled:
         return _unlabelled(path)
@@ -84,6 +87,8 @@ def _unlabelled(path: Path) -> MultiLabelData:
     """Every image below a folder, without labels."""
     safe = SafeFolder(path, path)
     names = [safe.name(file.relative_to(path).as_posix()) for file in sorted(_images_in(path))]
+    if not names:
+        raise file_error(path, "holds no image")
     return image_data(
         path,
         names,
@@ -179,20 +184,24 @@ def _feature(frame: Frame, column: str) -> tuple[NDArray[np.float32], list[str]]
     """One column as float32 (n, 1), or as one column a category."""
     values = frame.table[column]
     if values.dtype.kind in "biuf":
-        numbers = values.to_numpy(dtype=np.float64)
-        for row in np.flatnonzero(~np.isfinite(numbers))[:1]:
-            count = int((~np.isfinite(numbers)).sum())
-            problem = f"{column} is {_missing(numbers[row])}, as in {count} rows of this column"
-            raise frame.at(int(row), problem, "Impute it, drop the rows, or ignore the column.")
-        return numbers.astype(np.float32)[:, None], []
+        return _numbers(frame, column, values.to_numpy(dtype=np.float64)), []
     cells = values.tolist()
-    if all(_is_vector(cell) for cell in cells):
+    if any(_is_vector(cell) for cell in cells):
         return _vectors(frame, column, cells), []
+    if all(_is_number(str(cell)) for cell in cells):
+        return _numbers(frame, column, np.array([float(str(cell)) for cell in cells])), []
     return _categories(frame, column, cells)
 
 
-def _missing(value: float) -> str:
-    return "missing" if np.isnan(value) else "infinite"
+def _numbers(frame: Frame, column: str, numbers: NDArray[np.float64]) -> NDArray[np.float32]:
+    with np.errstate(over="ignore"):
+        block = numbers.astype(np.float32)
+    bad = np.flatnonzero(~np.isfinite(block))
+    if len(bad):
+        what = "missing" if np.isnan(block[bad[0]]) else "infinite"
+        problem = f"{column} is {what}, as in {len(bad)} rows of this column"
+        raise frame.at(int(bad[0]), problem, "Impute it, drop the rows, or ignore the column.")
+    return block[:, None]
 
 
 def _is_vector(cell: Any) -> bool:
@@ -201,14 +210,20 @@ def _is_vector(cell: Any) -> bool:
 
 def _vectors(frame: Frame, column: str, cells: list[Any]) -> NDArray[np.float32]:
     """A column of embeddings: lists of numbers, all of one length."""
-    width = len(cells[0])
+    width = None
     for row, cell in enumerate(cells):
+        if not _is_vector(cell):
+            raise frame.at(row, f"{column} must be a list of numbers, got {shown_value(cell)}")
+        width = len(cell) if width is None else width
         if len(cell) != width:
             raise frame.at(row, f"{column} has {len(cell)} numbers, and {width} in the first row")
     try:
-        block = np.array(cells, dtype=np.float32)
-    except (TypeError, ValueError) as error:
+        with np.errstate(over="ignore"):
+            block = np.array(cells, dtype=np.float64).astype(np.float32)
+    except (TypeError, ValueError, OverflowError) as error:
         raise file_error(frame.path, f"column {column!r} must hold lists of numbers") from error
+    if block.ndim != 2:
+        raise file_error(frame.path, f"column {column!r} must hold lists of numbers, not of lists")
     bad = ~np.isfinite(block).all(axis=1)
     if bad.any():
         raise frame.at(int(np.flatnonzero(bad)[0]), f"{column} holds NaN or infinity")
@@ -220,7 +235,7 @@ def _categories(
 ) -> tuple[NDArray[np.float32], list[str]]:
     for row, cell in enumerate(cells):
         if not isinstance(cell, str | bool):
-            problem = f"{column} must be a number or a category, got {cell!r}"
+            problem = f"{column} must be a number or a category, got {shown_value(cell)}"
             raise frame.at(row, problem, "Impute it, drop the rows, or ignore the column.")
     numeric = [_is_number(str(cell)) for cell in cells]
     if any(numeric):
@@ -244,4 +259,4 @@ def _is_number(text: str) -> bool:
         float(text)
     except ValueError:
         return False
-    return True
+    return "_" not in text  # Python reads 1_0 as 10

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -143,13 +144,13 @@ class PretrainedBackbone:
                 "max_length": self._longest(),
                 "padding": "longest in the batch",
             }
-        settings = self._processor.to_dict()
-        return {
+        settings = {
             key: value
-            for key, value in sorted(settings.items())
-            if isinstance(value, bool | int | float | str | list | dict | None)
-            and key not in ("processor_class", "_processor_class")
+            for key, value in sorted(self._processor.to_dict().items())
+            if value is not None and "processor_class" not in key
         }
+        plain: dict[str, Any] = json.loads(json.dumps(settings, default=str))
+        return plain
 
 
 def _kind(name: str, config: Any) -> Literal["image", "text"]:
