@@ -57,7 +57,9 @@ def with_all_splits(data: MultiLabelData, options: DataOptions) -> MultiLabelDat
     """Take the splits a data set lacks from its training rows, stratified by label."""
     split = dict(data.split) or {"train": np.arange(data.n_rows)}
     if "train" not in split:
-        raise value_error("the train split", must="hold at least one row", got="none")
+        raise value_error(
+            f"the train split of {data.name}", must="hold at least one row", got="none"
+        )
     fractions = {"test": options.test_fraction, "validation": options.validation_fraction}
     for name, fraction in fractions.items():
         if name not in split:

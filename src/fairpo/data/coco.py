@@ -167,7 +167,7 @@ def read_instances(path: Path) -> _Annotations:
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         raise file_error(path, f"{where}: not valid JSON ({error.msg})", "Is it whole?") from error
-    except (UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # not UTF-8, or a number of 5,000 digits
         raise file_error(path, f"is not valid JSON ({error})") from error
     if not isinstance(content, dict):
         raise file_error(path, f"must hold an object, got {type(content).__name__}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -239,7 +240,7 @@ class SafeFolder:
         name = listed.strip().replace("\\", "/")
         path = PurePosixPath(name)
         where = f"{place}: " if place else ""
-        if not name or "\0" in name:
+        if not name or "\0" in name or not _can_name_a_file(name):
             raise file_error(self.listed_in, f"{where}{listed!r} is not a file name")
         if path.is_absolute() or (len(name) > 1 and name[1] == ":"):
             raise file_error(
@@ -259,12 +260,23 @@ class SafeFolder:
     def _leads_out(self, path: PurePosixPath) -> bool:
         folder = str(path.parent)
         if folder not in self._folders:
-            resolved = (self.root / folder).resolve()
-            self._folders[folder] = not resolved.is_relative_to(self._resolved)
+            self._folders[folder] = self._is_outside(self.root / folder)
         if self._folders[folder]:
             return True
         file = self.root / path
-        return file.is_symlink() and not file.resolve().is_relative_to(self._resolved)
+        return os.path.islink(file) and self._is_outside(file)
+
+    def _is_outside(self, path: Path) -> bool:
+        # realpath also answers for circles of links and for names that are too long
+        return not Path(os.path.realpath(path)).is_relative_to(self._resolved)
+
+
+def _can_name_a_file(name: str) -> bool:
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:  # half of a surrogate pair, which JSON can hold
+        return False
+    return True
 
 
 _KEEP = "Names must stay below {}."

@@ -52,8 +52,11 @@ def read(path: Path, options: DataOptions) -> MultiLabelData:
         A list is missing, of another length than its labels, or holds something else; says at
         which line.
     """
-    concepts_file = next(path / name for name in _CONCEPTS if (path / name).is_file())
+    there = (path / name for name in _CONCEPTS if (path / name).is_file())
+    concepts_file = next(there, path / _CONCEPTS[0])
     concepts = [line.strip() for line in _lines(concepts_file) if line.strip()]
+    if not concepts:
+        raise file_error(concepts_file, "lists no concept")
     check_unique(concepts, f"the concepts in {concepts_file}")
     usual = (path / name for name in _IMAGES if (path / name).is_dir())
     root = options.find(options.images) if options.images else next(usual, path / _IMAGES[0])
@@ -77,9 +80,12 @@ def read(path: Path, options: DataOptions) -> MultiLabelData:
         for number, line in enumerate(_lines(listed), 1):
             if line.strip():
                 names.append(safe.name(line, f"line {number}"))
+        if len(names) == start:
+            raise file_error(listed, "lists no image")
         split[name] = np.arange(start, len(names))
+        inside = SafeFolder(labels, concepts_file)
         columns = [
-            _column(labels / f"Labels_{concept}_{part}.txt", len(split[name]))
+            _column(labels / inside.name(f"Labels_{concept}_{part}.txt"), len(split[name]))
             for concept in concepts
         ]
         blocks.append(np.stack(columns, axis=1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -53,7 +54,8 @@ def read(path: Path, options: DataOptions) -> MultiLabelData:
         ``VOC2007`` or the like, with ``Annotations/``, ``ImageSets/Main/`` and ``JPEGImages/``, or
         the ``VOCdevkit`` or folder above it.
     options : DataOptions
-        ``year`` chooses where several lie there. ``difficult`` says what a label counts as whose
+        ``year`` chooses where several lie there; ``images`` says where the images are.
+        ``difficult`` says what a label counts as whose
         objects are all marked difficult: by default "missing", as in VOC's own evaluation, which
         neither rewards nor punishes them.
 
@@ -77,32 +79,40 @@ def read(path: Path, options: DataOptions) -> MultiLabelData:
     if "train" not in there:
         raise file_error(lists["train"], "does not exist")
     images = {part: _listed(lists[part]) for part in there}
-    if "test" in images and not (folder / "Annotations" / f"{images['test'][0]}.xml").is_file():
-        del images["test"]  # 2012's test annotations are not public
+    if "test" in images:
+        annotated = (folder / "Annotations" / f"{name}.xml" for _, name in images["test"])
+        if not any(os.path.isfile(file) for file in annotated):
+            del images["test"]  # 2012's test annotations are not public
     official = {"train": "train", "val": "validation", "test": "test"}
     if "test" not in images:
         official["val"] = "test"
     column = {name: place for place, name in enumerate(CLASSES)}
+    root = folder if options.images is None else options.find(options.images)
+    below = "JPEGImages" if options.images is None else ""
     names: list[str] = []
+    ids: list[str] = []
     split = {}
     rows, columns, values = [], [], []
     for part, listed in images.items():
-        safe = SafeFolder(folder / "Annotations", lists[part])
+        safe = SafeFolder(folder, lists[part])
+        safe_image = SafeFolder(root, lists[part])
         start = len(names)
-        for number, identity in enumerate(listed, 1):
-            file = folder / "Annotations" / safe.name(f"{identity}.xml", f"line {number}")
+        for number, identity in listed:
+            place = f"line {number}"
+            file = folder / safe.name(f"{identity}.xml", place, below="Annotations")
             for label, value in _objects(file, options.difficult).items():
                 rows.append(len(names))
                 columns.append(column[label])
                 values.append(value)
-            names.append(f"{identity}.jpg")
+            names.append(safe_image.name(f"{identity}.jpg", place, below=below))
+            ids.append(identity)
         split[official[part]] = np.arange(start, len(names))
     targets = sparse.csr_array(
         (np.array(values, dtype=np.int8), (rows, columns)), shape=(len(names), len(CLASSES))
     )
     unknown = values.count(-1)
     return image_data(
-        folder / "JPEGImages",
+        root,
         names,
         compact_targets(targets),
         CLASSES,
@@ -112,7 +122,7 @@ def read(path: Path, options: DataOptions) -> MultiLabelData:
         notes=[f"{unknown} entries have difficult objects only and count as missing"]
         if unknown
         else [],
-        ids=[name.removesuffix(".jpg") for name in names],
+        ids=ids,
     )
 
 
@@ -144,12 +154,13 @@ def _of_one_year(path: Path, options: DataOptions) -> Path:
     return folders[0]
 
 
-def _listed(path: Path) -> list[str]:
+def _listed(path: Path) -> list[tuple[int, str]]:
+    """Line number and name of every image of a list."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise file_error(path, f"cannot be read ({error})") from error
-    names = [line.split()[0] for line in lines if line.strip()]
+    names = [(number, line.split()[0]) for number, line in enumerate(lines, 1) if line.strip()]
     if not names:
         raise file_error(path, "lists no image")
     return names
@@ -163,6 +174,8 @@ def _objects(path: Path, difficult: str) -> dict[str, int]:
         raise file_error(path, f"cannot be read ({error.strerror})") from error
     except ET.ParseError as error:
         raise file_error(path, f"line {error.position[0]}: not valid XML ({error})") from error
+    except (LookupError, ValueError) as error:  # an encoding that the parser does not know
+        raise file_error(path, f"line 1: not valid XML ({error})") from error
     values: dict[str, int] = {}
     hard = {"missing": -1, "positive": 1, "negative": 0}[difficult]
     for place, element in enumerate(root.findall("object")):

@@ -17,6 +17,8 @@ from fairpo.data.image_folder import IMAGE_SUFFIXES, image_data
 from fairpo.data.items import SafeFolder
 from fairpo.data.options import DataOptions
 
+_DIGITS = 18  # of a class number; int() refuses 5,000
+
 
 def recognises(path: Path) -> bool:
     """Whether a folder has ``labels/``, ``images/`` and a ``*.names`` file."""
@@ -45,9 +47,10 @@ def read(path: Path, options: DataOptions) -> MultiLabelData:
         A line that is not a class number and a box, a class without a name, or a link that leads
         out of the folder.
     """
-    names_file = sorted(path.glob("*.names"))[0]
-    label_names = [line.strip() for line in names_file.read_text(encoding="utf-8").splitlines()]
-    label_names = [name for name in label_names if name]
+    names_file = min(path.glob("*.names"), default=None)
+    if names_file is None:
+        raise file_error(path, "holds no *.names file")
+    label_names = _label_names(names_file)
     check_unique(label_names, f"the names in {names_file}")
     parts = _parts(path)
     safe = SafeFolder(path, path)
@@ -60,13 +63,14 @@ def read(path: Path, options: DataOptions) -> MultiLabelData:
         start = len(names)
         for image in sorted(_images(path / "images" / folder)):
             relative = image.relative_to(path / "images" / folder)
-            safe.name(f"images/{folder}/{relative.as_posix()}")
-            label = path / "labels" / folder / relative.with_suffix(".txt")
+            name = safe.name(f"images/{folder}/{relative.as_posix()}")
+            below = relative.with_suffix(".txt").as_posix()
+            label = path / safe.name(f"labels/{folder}/{below}")
             classes = _classes(label, len(label_names)) if label.is_file() else set()
             without += not label.is_file()
             rows += [len(names)] * len(classes)
             columns += sorted(classes)
-            names.append(f"images/{folder}/{relative.as_posix()}")
+            names.append(name)
         split[part] = np.arange(start, len(names))
     targets = sparse.csr_array(
         (np.ones(len(rows), dtype=np.int8), (rows, columns)), shape=(len(names), len(label_names))
@@ -85,8 +89,21 @@ def read(path: Path, options: DataOptions) -> MultiLabelData:
     )
 
 
+def _label_names(path: Path) -> list[str]:
+    names = [line.strip() for line in _lines(path)]
+    while names and not names[-1]:
+        names.pop()
+    if not names:
+        raise file_error(path, "lists no name")
+    if "" in names:  # skipping it would give every later class the name of another
+        raise file_error(path, f"line {names.index('') + 1}: holds no name")
+    return names
+
+
 def _parts(path: Path) -> dict[str, str]:
     """Folder of each split."""
+    if not (path / "images").is_dir():
+        raise file_error(path, "has no folder images")
     folders = sorted(entry.name for entry in (path / "images").iterdir() if entry.is_dir())
     found: dict[str, str] = {}
     for prefix in ("train", "val", "test"):
@@ -111,19 +128,28 @@ def _images(folder: Path) -> list[Path]:
     return images
 
 
-def _classes(path: Path, n_labels: int) -> set[int]:
-    found = set()
+def _lines(path: Path) -> list[str]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        return path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise file_error(path, f"cannot be read ({error})") from error
-    for number, line in enumerate(lines, 1):
+
+
+def _classes(path: Path, n_labels: int) -> set[int]:
+    found = set()
+    for number, line in enumerate(_lines(path), 1):
         if not line.strip():
             continue
-        word = line.split()[0]
+        word, *box = line.split()
         if not word.isdecimal():
             raise file_error(path, f"line {number}: {word!r} is not a class number")
-        if int(word) >= n_labels:
-            raise file_error(path, f"line {number}: class {word} is beyond the {n_labels} names")
+        if len(word) > _DIGITS or int(word) >= n_labels:
+            raise file_error(
+                path, f"line {number}: class {word[:_DIGITS]} is beyond the {n_labels} names"
+            )
+        if len(box) < 4:  # polygons have more
+            raise file_error(
+                path, f"line {number}: {line.strip()!r} is not a class number and a box"
+            )
         found.add(int(word))
     return found
