@@ -39,7 +39,9 @@ def trained(tmp_path_factory):
     return folder, path, json.loads(result.stdout)
 
 
-@pytest.mark.parametrize("command", ["demo", "train", "evaluate", "compare", "predict", "methods"])
+@pytest.mark.parametrize(
+    "command", ["demo", "train", "evaluate", "compare", "predict", "methods", "embed"]
+)
 def test_help(command):
     assert "--json" in run(command, "--help").stdout
 
@@ -225,3 +227,50 @@ def test_other_folders_are_never_replaced(trained, tmp_path):
     message = run("train", path, "--out", tmp_path, "--overwrite", code=2).stderr
     assert "is not empty and does not hold a run" in message
     assert (tmp_path / "letter.txt").read_text() == "dear"
+
+
+def test_data_is_recognised_said_and_overruled(trained, tmp_path):
+    folder, path, _ = trained
+    result = run("data", "inspect", path, "--json")
+    assert "small: arrays in an .npz file" in result.stderr
+    found = json.loads(result.stdout)
+    assert found["rows"] == {"train": 240, "test": 100, "validation": 60}
+    wrong = run("data", "inspect", path, "--format", "arff", code=2)
+    assert "small.npz" in wrong.stderr
+    unknown = run("data", "inspect", path, "--format", "arf", code=2)
+    assert "format 'arf' is not among the 11 formats. Did you mean 'arff'?" in unknown.stderr
+    typo = run("train", path, "--out", tmp_path / "r", "--data-option", "label=x", code=2)
+    assert "option 'label' is not among" in typo.stderr and "'labels'" in typo.stderr
+    below = run("data", "inspect", path.name, "--data-root", folder, "--json")
+    assert json.loads(below.stdout)["n_labels"] == 6
+
+
+def test_a_run_remembers_how_its_data_were_read(tmp_path):
+    rows = ["x1;x2;is_a;is_b"]
+    rng = np.random.default_rng(0)
+    for values in rng.normal(size=(80, 2)):
+        rows.append(f"{values[0]};{values[1]};{int(values[0] > 0)};{int(values[1] > 1)}")
+    (tmp_path / "t.csv").write_text("\n".join(rows).replace(";", ","))
+    told = ["--data-option", "labels=is_*", "--data-option", "test_fraction=0.3"]
+    run("train", tmp_path / "t.csv", "--out", tmp_path / "run", "--method", "bce", *told, *FAST)
+    assert json.loads(run("evaluate", tmp_path / "run", "--json").stdout)["n_rows"] == 24
+    new = tmp_path / "new.csv"
+    new.write_text("x1,x2\n0.5,1\n-1,2\n")
+    run("predict", tmp_path / "run", new, "--out", tmp_path / "p.csv")
+    with (tmp_path / "p.csv").open() as stream:
+        assert [row["id"] for row in csv.DictReader(stream)] == ["0", "1"]
+
+
+def test_items_without_a_backbone_are_refused_with_the_command_that_helps(tmp_path):
+    (tmp_path / "t.csv").write_text("text,labels\n" + "hello,a\nworld,b\n" * 10)
+    result = run("train", tmp_path / "t.csv", "--out", tmp_path / "run", code=2)
+    assert "must hold features, got 20 texts. Embed them first, `fairpo embed" in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_embed_prints_json_and_refuses_the_network(tmp_path):
+    (tmp_path / "t.csv").write_text("text,labels\n" + "hello,a\nworld,b\n" * 10)
+    result = run("embed", tmp_path / "t.csv", "--out", tmp_path / "s", code=2)
+    assert "all-MiniLM-L6-v2: is neither a folder nor in the local cache" in result.stderr
+    assert "--fetch" in result.stderr
+    assert not (tmp_path / "s").exists()

@@ -27,7 +27,7 @@ app = typer.Typer(
 )
 for command in (demo, embed, train, evaluate, compare, predict, methods):
     app.command()(command)
-app.add_typer(data_app)
+app.add_typer(data_app, name="data")
 
 
 @app.callback(invoke_without_command=True)
