@@ -58,6 +58,8 @@ def summarise(
         "title": _title(data, plan),
         "data": {
             "name": data.name,
+            "kind": data.kind,
+            "notes": list(data.notes),
             "n_rows": {name: len(rows) for name, rows in data.split.items()},
             "n_features": data.n_features,
             "n_labels": data.n_labels,
