@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import Annotated
@@ -62,7 +63,8 @@ def embed(
     if device == "auto" and "LOCAL_RANK" in os.environ:
         device = _own_device(int(os.environ["LOCAL_RANK"]))
     model = load_backbone(name, kind=kind, pooling=pooling, dtype=dtype, device=device, fetch=fetch)
-    with count_bar(f"embedding {name}", loaded.n_rows, f"{kind or 'row'}s") as count:
+    own = math.ceil(loaded.n_rows / world_size)
+    with count_bar(f"embedding {name}", own, f"{kind or 'row'}s", hidden=rank > 0) as count:
         done = embed_data(
             loaded,
             model,

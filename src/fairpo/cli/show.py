@@ -178,7 +178,9 @@ def print_frame(title: str, columns: dict[str, dict[str, Any]], groups: list[str
 
 
 @contextmanager
-def count_bar(description: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
+def count_bar(
+    description: str, total: int, unit: str, *, hidden: bool = False
+) -> Iterator[Callable[[int], None]]:
     """Yield a function that counts items, drawn as one line with its rate, on stderr."""
     columns = (
         TextColumn("{task.description}"),
@@ -187,7 +189,7 @@ def count_bar(description: str, total: int, unit: str) -> Iterator[Callable[[int
         _Rate(unit),
         TimeRemainingColumn(compact=True),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bars:
+    with Progress(*columns, console=Console(stderr=True), disable=hidden) as bars:
         task = bars.add_task(description, total=total)
         yield lambda count: bars.update(task, advance=count)
 

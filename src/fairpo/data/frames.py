@@ -167,12 +167,12 @@ def _check_header(path: Path, separator: str) -> None:
     """
     with path.open(newline="", encoding="utf-8-sig") as stream:
         reader = csv.reader(stream, delimiter=separator)
-        try:
+        names: list[str] = []
+        first: list[str] = []
+        with suppress(csv.Error):  # a field of 128 KB, which pandas reads
             names = next(reader, [])
             line = reader.line_num + 1
             first = next(reader, [])
-        except csv.Error as error:
-            raise file_error(path, f"its first rows cannot be read ({error})") from error
     check_unique([name for name in names if name], f"the columns of {path}")
     if len(first) > len(names):
         raise file_error(path, f"line {line}: {len(first)} fields for {len(names)} columns")
@@ -317,7 +317,12 @@ def _indicators(frame: Frame, columns: list[str]) -> Targets:
 
 def _name_lists(frame: Frame, column: str, delimiter: str | None) -> tuple[list[list[str]], str]:
     values = [_plain(value) for value in frame.table[column].tolist()]
-    if all(value is None or isinstance(value, list) for value in values):
+    if any(isinstance(value, list) for value in values):
+        for row, value in enumerate(values):
+            if value is not None and not isinstance(value, list):
+                got = shown_value(value)
+                problem = f"{column} must be a list of names, as in other rows, got {got}"
+                raise frame.at(row, problem)
         return [
             [_name(frame, row, column, name) for name in value or []]
             for row, value in enumerate(values)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 from fairpo._checks import file_error, value_error
-from fairpo.data.base import MultiLabelData, as_targets
+from fairpo.data.base import MultiLabelData, as_targets, compact_features
 from fairpo.data.cache import cache_folder
 from fairpo.data.options import DataOptions
 
@@ -40,19 +41,25 @@ def read(source: str, options: DataOptions) -> MultiLabelData:
 
     name, _, version = source.removeprefix(PREFIX).partition(":")
     try:
-        fetched = fetch_openml(
-            name,
-            version=int(version) if version else "active",
-            as_frame=False,
-            parser="liac-arff",  # needs no pandas, and reads sparse files too
-            data_home=str(cache_folder()),
-        )
+        asked = {
+            "version": int(version) if version else "active",
+            "as_frame": False,
+            "parser": "liac-arff",  # needs no pandas, and reads sparse files too
+            "data_home": str(cache_folder()),
+        }
+        fetched = fetch_openml(name, target_column=None, **asked)
+        if not sparse.issparse(fetched.data):
+            fetched = fetch_openml(name, **asked)
     except Exception as error:  # the network, the server and the parser fail in many ways
         raise file_error(source, f"could not be fetched from OpenML ({error})") from error
+    if sparse.issparse(fetched.data):
+        data, target, names = _split_sparse(source, fetched)
+    else:
+        data, target, names = fetched.data, fetched.target, tuple(fetched.target_names)
     return MultiLabelData(
-        features=_features(source, fetched.data),
-        targets=_targets(source, fetched.target),
-        label_names=tuple(fetched.target_names),
+        features=_features(source, data),
+        targets=_targets(source, target),
+        label_names=names,
         name=name,
         kind=f"OpenML, {name}, version {fetched.details.get('version', version)}",
     )
@@ -64,9 +71,31 @@ def require_fetch(source: str, options: DataOptions) -> None:
         raise file_error(source, "is on the network", "Say --fetch (fetch=True) to download it.")
 
 
+def _split_sparse(source: str, fetched: Any) -> tuple[Any, Any, tuple[str, ...]]:
+    """Features, targets and their names of a sparse set, all of whose columns came as data.
+
+    scikit-learn (1.9) leaves memory as it was where a sparse row leaves a target out.
+    """
+    names = [str(name) for name in fetched.feature_names]
+    said = str(fetched.details.get("default_target_attribute") or "")
+    targets = [said] if said in names else [name.strip() for name in said.split(",")]
+    unknown = [name for name in targets if name not in names]
+    if unknown:
+        raise file_error(source, f"says that its targets are {said!r}, which it does not hold")
+    columns = [names.index(name) for name in targets]
+    others = [column for column in range(len(names)) if column not in set(columns)]
+    matrix = sparse.csr_array(fetched.data)
+    target = matrix[:, columns].toarray().astype(object)
+    for place, name in enumerate(targets):
+        categories = fetched.categories.get(name)
+        if categories:
+            target[:, place] = [categories[int(code)] for code in target[:, place]]
+    return matrix[:, others], target, tuple(targets)
+
+
 def _features(source: str, data: Any) -> Any:
     try:
-        return data.astype(np.float32)
+        return compact_features(data)
     except ValueError as error:
         raise value_error(
             f"the features of {source}", must="be numbers", got=f"others ({error})"

@@ -46,11 +46,16 @@ def read(path: Path, options: DataOptions) -> MultiLabelData:
     FairPOFileError
     """
     files = [path, *_sibling(path)]
-    header = _header(path)
-    for other in files[1:]:
-        if (_header(other) is None) != (header is None):
-            raise file_error(other, f"must begin as {path.name} does, with or without its counts")
+    headers = [_header(file) for file in files]
+    header = headers[0]
+    if any((other is None) != (header is None) for other in headers):
+        problem = f"must begin as {path.name} does, with or without its counts"
+        raise file_error(files[1], problem)
     loaded = _load(files, header)
+    for file, counts, (matrix, _) in zip(files, headers, loaded, strict=True):
+        if counts and counts[0] != matrix.shape[0]:
+            problem = f"holds {matrix.shape[0]} rows, and its first line says {counts[0]}"
+            raise file_error(file, problem, "Is it whole, and no row without features and labels?")
     found = {label for _, labels in loaded for label in chain.from_iterable(labels)}
     if not found:
         raise file_error(path, "holds no label")
@@ -122,10 +127,9 @@ def _load(files: list[Path], header: tuple[int, int, int] | None) -> list[tuple[
 
 
 def _targets(labels: Any, column: dict[int, int]) -> sparse.csr_array:
-    lengths = np.array([len(row) for row in labels])
-    columns = np.array(
-        [column[int(label)] for label in chain.from_iterable(labels)], dtype=np.int64
-    )
+    rows = [sorted({column[int(label)] for label in row}) for row in labels]
+    lengths = np.array([len(row) for row in rows])
+    columns = np.array(list(chain.from_iterable(rows)), dtype=np.int64)
     indptr = np.concatenate([[0], np.cumsum(lengths)])
     values = np.ones(len(columns), dtype=np.int8)
     return sparse.csr_array((values, columns, indptr), shape=(len(labels), len(column)))
