@@ -254,6 +254,9 @@ def test_a_run_remembers_how_its_data_were_read(tmp_path):
     told = ["--data-option", "labels=is_*", "--data-option", "test_fraction=0.3"]
     run("train", tmp_path / "t.csv", "--out", tmp_path / "run", "--method", "bce", *told, *FAST)
     assert json.loads(run("evaluate", tmp_path / "run", "--json").stdout)["n_rows"] == 24
+    one = tmp_path / "one.csv"
+    one.write_text("is_a,x2,x1\n1,0.5,1\n")  # a labelled row, in another order
+    run("predict", tmp_path / "run", one, "--out", tmp_path / "one.jsonl")
     new = tmp_path / "new.csv"
     new.write_text("x1,x2\n0.5,1\n-1,2\n")
     run("predict", tmp_path / "run", new, "--out", tmp_path / "p.csv")

@@ -45,6 +45,8 @@ def evaluate(
         return
     columns = {name: result[name] for name in ("reference", "model") if result[name] is not None}
     print_frame(f"{run} on {result['n_rows']} rows of {result['data']}", columns, result["groups"])
+    for note in result["notes"]:
+        say(f"note: {note}.")
     missing = result["model"]["labels_without_positives"]
     if missing:
         say(f"note: {len(missing)} labels have no positive here and are in no mAP.")

@@ -105,12 +105,16 @@ def data_options(
     return build_settings(DataOptions, {"fetch": fetch, **values})
 
 
-def load(source: str, told: DataOptions) -> MultiLabelData:
-    """Load DATA and say what it was recognised as, what was skipped and what was decided."""
+def load(source: str, told: DataOptions, *, as_it_is: bool = False) -> MultiLabelData:
+    """Load DATA and say what it was recognised as, what was skipped and what was decided.
+
+    ``as_it_is`` takes no split that the source does not have: predictions need none.
+    """
     from fairpo.cli.show import say
     from fairpo.data import load_data
+    from fairpo.data.formats import read_source
 
-    data = load_data(source, told)
+    data = read_source(source, told) if as_it_is else load_data(source, told)
     say(f"{data.name}: {data.kind}")
     for note in data.notes:
         say(f"note: {note}.")
@@ -192,7 +196,9 @@ def load_reference(path: str, kind: str, data: MultiLabelData, plan: Plan) -> Re
         raise value_error(
             "--reference", must="be a run with a network of its own", got=f"{path}, a residual"
         )
-    if run.label_names != data.label_names or run.config.n_features != data.n_features:
+    same_features = (run.feature_names or data.feature_names) == data.feature_names
+    same_labels = run.label_names == data.label_names
+    if not same_labels or not same_features or run.config.n_features != data.n_features:
         raise value_error(
             "--reference",
             must="be a run on the same features and labels as DATA",

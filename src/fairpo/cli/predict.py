@@ -28,14 +28,15 @@ def predict(
     """Write the probability of every label for every row of DATA."""
     from fairpo.cli.show import print_json
     from fairpo.experiments.predictions import check_predictions_path, write_predictions
+    from fairpo.training.alignment import align_features
     from fairpo.training.run import load
 
     check_predictions_path(out, overwrite=overwrite)
     options.set_threads(threads)
     loaded = load(run)
     told = options.data_options(reading, format_name, data_root, label_xml, fetch)
-    rows = options.load(data, told.model_copy(update={"unlabelled": True}))
-    rows.require_features()
+    unlabelled = told.model_copy(update={"unlabelled": True})
+    rows = align_features(options.load(data, unlabelled, as_it_is=True), loaded)
     scores = options.read_scores(reference, reference_kind) if reference else None
     probabilities = loaded.predict_proba(rows.features, scores)
     write_predictions(out, probabilities, loaded.label_names, rows.ids)

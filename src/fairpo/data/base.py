@@ -68,6 +68,8 @@ class MultiLabelData:
         What the reader recognised, in words.
     notes : tuple of str
         What the reader skipped, counted or decided.
+    feature_names : tuple of str, length d, optional
+        Of tables, whose columns may stand in another order elsewhere.
 
     Raises
     ------
@@ -86,6 +88,7 @@ class MultiLabelData:
     items: Items | None = None
     kind: str = ""
     notes: tuple[str, ...] = ()
+    feature_names: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         """Check everything before any work is done on it."""
@@ -109,6 +112,8 @@ class MultiLabelData:
                 got=f"{len(self.label_names)} names for {self.targets.shape[1]} columns",
             )
         check_unique(self.label_names, "label names")
+        if self.feature_names is not None:
+            check_unique(self.feature_names, "feature names")
         if sparse.issparse(self.features):
             check_finite(sparse.csr_array(self.features).data, "the stored entries of X")
         elif isinstance(self.features, np.ndarray):  # arrays on disk were checked when written

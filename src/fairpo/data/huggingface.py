@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fairpo._checks import file_error
 from fairpo._optional import require
@@ -58,9 +59,11 @@ def read(source: str | Path, options: DataOptions) -> MultiLabelData:
     except ValueError as error:
         raise file_error(source, f"has splits that do not fit together ({error})") from error
     ends = np.cumsum([0, *(len(part) for part in known.values())])
-    split = {
-        _SPLITS[name]: np.arange(ends[place], ends[place + 1]) for place, name in enumerate(known)
-    }
+    split: dict[str, NDArray[np.int64]] = {}
+    for place, name in enumerate(known):  # dev and validation may both be there
+        rows = np.arange(ends[place], ends[place + 1])
+        split[_SPLITS[name]] = np.concatenate([split.get(_SPLITS[name], rows[:0]), rows])
+    left_out = [name for name in parts if name not in known]
     label_column = _label_column(source, table, options)
     targets, names = _targets(source, datasets, table, label_column)
     items, words = _items(source, datasets, table, options)
@@ -72,6 +75,7 @@ def read(source: str | Path, options: DataOptions) -> MultiLabelData:
         name=Path(str(source).removeprefix(PREFIX)).name,
         items=items,
         kind=f"Hugging Face data set of {words}; labels from column {label_column}",
+        notes=(f"the splits {', '.join(left_out)} are left out",) if left_out else (),
     )
 
 

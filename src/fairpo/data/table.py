@@ -27,6 +27,7 @@ from fairpo.data.items import SafeFolder, Texts
 from fairpo.data.options import DataOptions
 
 _MOST_CATEGORIES = 50
+_UNNAMED = "Unnamed: "  # pandas' own name for a column without one, such as a written index
 _LISTS = ("metadata", "labels", "images", "data", "train")
 
 
@@ -160,12 +161,16 @@ def _features(frame: Frame, options: DataOptions) -> MultiLabelData:
     if options.ignore is not None:
         taken |= set(frame.columns(options.ignore))
     columns = [str(name) for name in frame.table.columns if str(name) not in taken]
+    unnamed = [name for name in columns if name.startswith(_UNNAMED)]
+    columns = [name for name in columns if name not in unnamed]
     if not columns:
         raise file_error(frame.path, "has no column left for features besides labels and names")
-    blocks, notes = [], []
+    notes = ["the column without a name is left out"] if unnamed else []
+    blocks, names = [], []
     for column in columns:
         block, categories = _feature(frame, column)
         blocks.append(block)
+        names += _names(column, block.shape[1], categories)
         if categories:
             notes.append(f"column {column} has {len(categories)} categories, one feature each")
     return MultiLabelData(
@@ -177,7 +182,15 @@ def _features(frame: Frame, options: DataOptions) -> MultiLabelData:
         name=frame.path.stem,
         kind=f"table of {len(columns)} feature columns; labels from {labels.form}",
         notes=tuple(notes),
+        feature_names=tuple(names),
     )
+
+
+def _names(column: str, width: int, categories: list[str]) -> list[str]:
+    """Names of the features of one column, by which other tables are brought into this order."""
+    if categories:
+        return [f"{column}={category}" for category in categories]
+    return [column] if width == 1 else [f"{column}[{place}]" for place in range(width)]
 
 
 def _feature(frame: Frame, column: str) -> tuple[NDArray[np.float32], list[str]]:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fairpo._checks import FairPOWarning, value_error
-from fairpo.data import DataOptions, load_data
+from fairpo._checks import FairPOWarning
+from fairpo.data import DataOptions, load_data, with_all_splits
 from fairpo.data.base import MultiLabelData, feature_rows, fingerprint
+from fairpo.data.formats import read_source
 from fairpo.metrics import LabelFrame
+from fairpo.training.alignment import align_features, align_labels
 from fairpo.training.run import Run, exact_logits
 
 
@@ -41,14 +44,20 @@ def evaluate_run(
     Raises
     ------
     FairPOValueError
-        The data's features or labels are not the run's.
+        A feature of the run is not in the data, or a label of the data not in the run.
     """
-    data = load_data(source or run.config.data, options or run.config.data_options)
-    data.require_features()
-    _check_same_space(run, data)
+    told = options or run.config.data_options
     if source is None:
+        data = load_data(run.config.data, told)
         _check_same_data(run, data)
         reference_logits = run.reference_logits
+    else:
+        data = read_source(source, told)
+        if not data.split:
+            data = replace(data, split={"test": np.arange(data.n_rows)})
+        elif "test" not in data.split:
+            data = with_all_splits(data, told)
+    data = align_labels(align_features(data, run), run)
     rows = data.rows("test")
     features, targets = feature_rows(data.features, rows), data.targets_of(rows)
     scores = None if reference_logits is None else reference_logits[rows]
@@ -62,20 +71,11 @@ def evaluate_run(
     return {
         "data": data.name,
         "n_rows": len(rows),
+        "notes": list(data.notes),
         "groups": list(run.groups.names),
         "model": metrics(logits),
         "reference": None if known is None else metrics(known),
     }
-
-
-def _check_same_space(run: Run, data: MultiLabelData) -> None:
-    if data.label_names != run.label_names or data.n_features != run.config.n_features:
-        raise value_error(
-            "DATA",
-            must=f"have the run's {run.config.n_features} features and "
-            f"{len(run.label_names)} labels, in its order",
-            got=f"{data.n_features} features and {data.n_labels} labels",
-        )
 
 
 def _check_same_data(run: Run, data: MultiLabelData) -> None:

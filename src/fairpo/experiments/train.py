@@ -72,7 +72,7 @@ def train_run(
     )
 
     def fill(target: Path) -> None:
-        write_run(target, config, fitted, results.reference, data.label_names)
+        write_run(target, config, fitted, results.reference, data)
         write_results(target, metrics, result_rows(data, plan, results), report)
 
     write_folder(folder, fill, overwrite=overwrite)

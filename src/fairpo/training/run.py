@@ -29,7 +29,7 @@ from fairpo._checks import (
     file_error,
     value_error,
 )
-from fairpo.data.base import Features, feature_rows
+from fairpo.data.base import Features, MultiLabelData, feature_rows
 from fairpo.data.options import DataOptions
 from fairpo.data.store import StoredFeatures
 from fairpo.groups import LabelGroup, LabelGroups
@@ -48,6 +48,7 @@ from fairpo.training.fit import FittedMethod, Reference
 from fairpo.training.settings import TrainingSettings
 
 CONFIG = "config.yaml"
+FEATURES = "features.json"
 
 
 class RunConfig(BaseModel):
@@ -88,6 +89,8 @@ class Run:
         ``None`` where the reference was scores only.
     reference_logits : float32 array, shape (n, L), or None
         Those scores, for the rows of the run's data set.
+    feature_names : tuple of str or None
+        Where the run was trained on a table.
     """
 
     folder: Path
@@ -97,6 +100,7 @@ class Run:
     policy: Policy
     reference: Policy | None
     reference_logits: NDArray[np.float32] | None
+    feature_names: tuple[str, ...] | None = None
 
     def predict_logits(
         self, features: ArrayLike | Features, reference_logits: ArrayLike | None = None
@@ -226,16 +230,18 @@ def write_run(
     config: RunConfig,
     fitted: FittedMethod,
     reference: Reference,
-    label_names: tuple[str, ...],
+    data: MultiLabelData,
 ) -> None:
-    """Write the model part of a run into an existing folder."""
+    """Write the model part of a run on a data set into an existing folder."""
     text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     write_atomic(folder / CONFIG, text.encode())
     groups = [
         {"name": group.name, "role": group.role, "indices": list(group.indices)}
         for group in fitted.groups.groups
     ]
-    write_json(folder / "labels.json", {"label_names": list(label_names), "groups": groups})
+    write_json(folder / "labels.json", {"label_names": list(data.label_names), "groups": groups})
+    if data.feature_names is not None:
+        write_json(folder / FEATURES, {"feature_names": list(data.feature_names)})
     write_weights(folder / "model.safetensors", fitted.policy.state_dict())
     if reference.policy is not None:
         write_weights(folder / "reference.safetensors", reference.policy.state_dict())
@@ -288,7 +294,11 @@ def load(folder: str | Path) -> Run:
         reference = Policy(config.n_features, config.n_labels, config.head)
         load_weights(reference, folder / "reference.safetensors")
         reference.eval()
-    return Run(folder, config, tuple(labels["label_names"]), groups, policy, reference, logits)
+    names = None
+    if (folder / FEATURES).is_file():
+        names = tuple(read_json(folder / FEATURES)["feature_names"])
+    label_names = tuple(labels["label_names"])
+    return Run(folder, config, label_names, groups, policy, reference, logits, names)
 
 
 def _read_config(path: Path) -> RunConfig:
