@@ -360,14 +360,52 @@ def test_a_damaged_set_of_hugging_face_is_named(hugging_face, tmp_path):
     refused(tmp_path / "set", "is not a data set that can be loaded")
 
 
-def test_a_folder_of_plain_files_is_loaded_by_hugging_face(hugging_face, tmp_path, monkeypatch):
+def test_a_folder_of_parquet_files_is_a_clone_of_a_hub_set(hugging_face, tmp_path, monkeypatch):
     monkeypatch.setattr(hugging_face.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-    folder = tmp_path / "plain"
-    folder.mkdir()
-    rows = [{"text": "a", "labels": ["x"]}, {"text": "b", "labels": ["x", "y"]}]
-    (folder / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    folder = tmp_path / "clone"
+    (folder / "data").mkdir(parents=True)
+    texts_and_codes(hugging_face).to_parquet(folder / "data" / "train-00000-of-00001.parquet")
+    texts_and_codes(hugging_face).to_parquet(folder / "data" / "test-00000-of-00001.parquet")
     data = read(f"hf:{folder}")
-    assert data.targets.tolist() == [[1, 0], [1, 1]] and data.items.load(1) == "b"
+    assert {name: len(rows) for name, rows in data.split.items()} == {"train": N, "test": N}
+    outside = tmp_path / "outside.parquet"
+    texts_and_codes(hugging_face).to_parquet(outside)
+    (folder / "README.md").write_text(f"---\nconfigs:\n- data_files: {outside}\n---\n")
+    assert read(f"hf:{folder}").n_rows == 2 * N  # what the description says is not asked
+    (folder / "data" / "dev.parquet").symlink_to(outside)
+    for source, message in ((folder, "is a link out"), (tmp_path / "none", "nor Parquet files")):
+        source.mkdir(exist_ok=True)
+        with pytest.raises(FairPOFileError, match=message):
+            read(f"hf:{source}")
+
+
+def test_an_image_that_is_a_path_and_not_in_the_set_is_refused(hugging_face, tmp_path):
+    from PIL import Image
+
+    Image.new("RGB", (4, 4)).save(tmp_path / "private.png")
+    features = {
+        "image": hugging_face.Image(),
+        "labels": hugging_face.List(hugging_face.Value("string")),
+    }
+    cells = [{"bytes": None, "path": str(tmp_path / "private.png")}]
+    rows = {"image": cells, "labels": [["a"]]}
+    set_ = hugging_face.Dataset.from_dict(rows, features=hugging_face.Features(features))
+    items = read_saved(set_, tmp_path).items
+    with pytest.raises(FairPOFileError, match="holds the path .* and no image"):
+        items.load(0)
+
+
+def read_saved(whole, folder):
+    """Save without putting images into the set, as ``save_to_disk`` would."""
+    import pyarrow
+
+    whole.save_to_disk(folder / "saved")
+    (arrow,) = (folder / "saved").glob("*.arrow")
+    with pyarrow.OSFile(str(arrow), "wb") as sink:
+        table = whole.with_format("arrow")[:]
+        with pyarrow.ipc.new_stream(sink, table.schema) as writer:
+            writer.write_table(table)
+    return read(folder / "saved")
 
 
 @pytest.mark.parametrize("source", ["hf:owner/name", "hf:owner/name:config", "hf:name"])

@@ -8,7 +8,7 @@ this reader with SciPy's.
 from __future__ import annotations
 
 import re
-import xml.etree.ElementTree as ET
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from scipy import sparse
 
 from fairpo._checks import FairPOFileError, file_error
 from fairpo.data.base import MultiLabelData, compact_features, compact_targets
+from fairpo.data.listing import parse_xml, split_lines
 from fairpo.data.options import DataOptions
 
 _PART = re.compile(r"^(?P<base>.+)-(?P<part>train|test)(?P<form>-sparse)?$")
@@ -38,7 +39,6 @@ _WORDS = {
 }
 _MISSING = "?"
 _LARGEST = float(np.finfo(np.float32).max)
-_LINE_ENDS = re.compile(r"\r\n|\r|\n")
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ def _parse(path: Path) -> _File:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:  # Weka writes the platform's encoding; Latin-1 reads any byte
         text = content.decode("latin-1")
-    lines = enumerate(_LINE_ENDS.split(text), 1)
+    lines = enumerate(split_lines(text), 1)
     relation, attributes = _header(path, lines)
     return _data(path, relation, attributes, lines)
 
@@ -191,7 +191,7 @@ def _header(path: Path, lines: Iterator[tuple[int, str]]) -> tuple[str, tuple[_A
     relation = ""
     attributes: list[_Attribute] = []
     seen: dict[str, int] = {}
-    line = 0
+    line = 1
     for line, text in lines:
         text = text.strip()
         if not text or text.startswith("%"):
@@ -418,23 +418,16 @@ def read_label_xml(path: Path) -> list[str]:
     FairPOFileError
         Missing, not XML, or without labels; says at which line.
     """
-    try:
-        root = ET.fromstring(path.read_bytes())
-    except OSError as error:
-        raise file_error(path, f"cannot be read ({error.strerror})") from error
-    except ET.ParseError as error:
-        raise file_error(path, f"line {error.position[0]}: not valid XML ({error})") from error
-    except (LookupError, ValueError) as error:  # of the encoding that its first line declares
-        raise file_error(path, f"line 1: not valid XML ({error})") from error
+    root = parse_xml(path)
     labels = [element for element in root.iter() if element.tag.rpartition("}")[2] == "label"]
     names = [element.get("name", "") for element in labels]
     if not names:
         raise file_error(path, "lists no label")
     if "" in names:
         raise file_error(path, f"label {names.index('') + 1} has no name")
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise file_error(path, f"lists label {twice[0]!r} more than once")
+    if len(set(names)) < len(names):
+        twice, _ = Counter(names).most_common(1)[0]
+        raise file_error(path, f"lists label {twice!r} more than once")
     return names
 
 

@@ -16,7 +16,7 @@ from scipy import sparse
 from fairpo._checks import FairPOFileError, file_error
 from fairpo.data.base import MultiLabelData, compact_targets
 from fairpo.data.image_folder import image_data
-from fairpo.data.items import SafeFolder
+from fairpo.data.listing import SafeFolder
 from fairpo.data.options import DataOptions
 
 _NAME = re.compile(r"^instances_(?P<part>train|val)(?P<year>\d{4})\.json$")
@@ -98,7 +98,6 @@ def read(path: Path, options: DataOptions) -> MultiLabelData:
     targets = sparse.csr_array(
         (np.ones(len(rows), dtype=np.int8), (rows, columns)), shape=(len(names), len(numbers))
     )
-    targets.data[:] = 1  # several objects of one category are one positive
     empty = int((np.diff(targets.indptr) == 0).sum())
     year = _NAME.match(next(iter(files.values())).name)
     return image_data(
@@ -187,7 +186,7 @@ def read_instances(path: Path) -> _Annotations:
             raise _at(path, "images", place, f"repeats id {number}")
         position[number] = place
         names.append(_text(path, "images", place, entry, "file_name"))
-    positives = set()
+    positives = set()  # several objects of one category are one positive
     for place, entry in _entries(path, content, "annotations"):
         image = _number(path, "annotations", place, entry, "image_id")
         category = _number(path, "annotations", place, entry, "category_id")

@@ -28,7 +28,7 @@ LABEL_COLUMNS = ("labels", "label", "tags")
 ID_COLUMNS = ("id",)
 SPLIT_COLUMNS = ("split",)
 
-_SPLITS = {
+SPLIT_NAMES = {
     "train": "train",
     "training": "train",
     "validation": "validation",
@@ -232,7 +232,7 @@ def read_split(
         return {}, None
     split: dict[str, list[int]] = {}
     for row, value in enumerate(frame.table[column].tolist()):
-        name = _SPLITS.get(str(value).strip().lower())
+        name = SPLIT_NAMES.get(str(value).strip().lower())
         if name is None:
             raise frame.at(
                 row, f"{column} must be train, validation or test, got {shown_value(value)}"

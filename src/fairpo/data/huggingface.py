@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,16 +13,13 @@ from numpy.typing import NDArray
 from fairpo._checks import file_error
 from fairpo._optional import require
 from fairpo.data.base import MultiLabelData, Targets, compact_targets
-from fairpo.data.frames import LABEL_COLUMNS, TEXT_COLUMNS
+from fairpo.data.frames import LABEL_COLUMNS, SPLIT_NAMES, TEXT_COLUMNS
 from fairpo.data.items import EncodedImages, Items, Texts
 from fairpo.data.labels import names_to_targets
-from fairpo.data.openml import require_fetch
+from fairpo.data.listing import SafeFolder
 from fairpo.data.options import DataOptions
 
 PREFIX = "hf:"
-
-_SPLITS = {"train": "train", "validation": "validation", "valid": "validation", "dev": "validation"}
-_SPLITS |= {"val": "validation", "test": "test"}
 
 
 def recognises(path: Path) -> bool:
@@ -37,8 +35,8 @@ def read(source: str | Path, options: DataOptions) -> MultiLabelData:
     Parameters
     ----------
     source : str or Path
-        ``hf:PATH`` or a folder written by ``save_to_disk``; ``hf:NAME`` or ``hf:NAME:CONFIG`` on
-        the hub, which needs ``fetch``.
+        A folder written by ``save_to_disk``, or, as ``hf:PATH``, one of Parquet files; on the
+        hub ``hf:NAME`` or ``hf:NAME:CONFIG``, which needs ``fetch``.
     options : DataOptions
         ``labels``, ``text`` and ``path`` name columns; a column of names, or of class numbers
         whose names the data set knows, called labels, label or tags is found without, and so are
@@ -51,7 +49,7 @@ def read(source: str | Path, options: DataOptions) -> MultiLabelData:
     datasets = require("datasets", extra="text", purpose="reading Hugging Face data sets")
     loaded = _load(datasets, str(source), options)
     parts: dict[str, Any] = dict(loaded) if isinstance(loaded, Mapping) else {"train": loaded}
-    known = {name: part for name, part in parts.items() if name in _SPLITS}
+    known = {name: part for name, part in parts.items() if name in SPLIT_NAMES}
     if not known:
         raise file_error(source, f"has the splits {', '.join(parts)}; none is train")
     try:
@@ -62,7 +60,7 @@ def read(source: str | Path, options: DataOptions) -> MultiLabelData:
     split: dict[str, NDArray[np.int64]] = {}
     for place, name in enumerate(known):  # dev and validation may both be there
         rows = np.arange(ends[place], ends[place + 1])
-        split[_SPLITS[name]] = np.concatenate([split.get(_SPLITS[name], rows[:0]), rows])
+        split[SPLIT_NAMES[name]] = np.concatenate([split.get(SPLIT_NAMES[name], rows[:0]), rows])
     left_out = [name for name in parts if name not in known]
     label_column = _label_column(source, table, options)
     targets, names = _targets(source, datasets, table, label_column)
@@ -71,7 +69,7 @@ def read(source: str | Path, options: DataOptions) -> MultiLabelData:
         features=np.empty((len(table), 0), dtype=np.float32),
         targets=targets,
         label_names=names,
-        split=split if len(split) > 1 else {},
+        split={} if set(split) == {"train"} else split,
         name=Path(str(source).removeprefix(PREFIX)).name,
         items=items,
         kind=f"Hugging Face data set of {words}; labels from column {label_column}",
@@ -84,13 +82,12 @@ def _load(datasets: Any, source: str, options: DataOptions) -> Any:
     path = options.find(name)
     try:
         if path.is_dir():
-            on_disk = recognises(path)
-            return (
-                datasets.load_from_disk(str(path)) if on_disk else datasets.load_dataset(str(path))
-            )
+            if recognises(path):
+                return datasets.load_from_disk(str(path))
+            return datasets.load_dataset("parquet", data_files=_parquet_files(path))
         if path.exists():
             raise file_error(path, "is not a folder")
-        require_fetch(source, options)
+        options.require_fetch(source)
         repository, _, config = name.partition(":")
         return datasets.load_dataset(repository, config or None)
     except Exception as error:  # datasets raises errors of many kinds
@@ -98,6 +95,26 @@ def _load(datasets: Any, source: str, options: DataOptions) -> Any:
             raise
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else repr(error)
         raise file_error(source, f"is not a data set that can be loaded ({reason})") from error
+
+
+def _parquet_files(path: Path) -> dict[str, list[str]]:
+    """Parquet files of a folder by split, as a clone of a hub's data set holds them.
+
+    The folder's own description is not asked: it may name files elsewhere, and addresses.
+    """
+    safe = SafeFolder(path, path)
+    files: dict[str, list[str]] = {}
+    for file in sorted(path.rglob("*.parquet")):
+        name = safe.name(file.relative_to(path).as_posix())
+        words = re.findall("|".join(SPLIT_NAMES), name.lower())
+        files.setdefault(SPLIT_NAMES[words[-1]] if words else "train", []).append(str(path / name))
+    if not files:
+        raise file_error(
+            path,
+            "holds neither a data set of save_to_disk nor Parquet files",
+            "CSV and JSONL are read as a table: give the file.",
+        )
+    return files
 
 
 def _label_column(source: str | Path, table: Any, options: DataOptions) -> str:
@@ -164,13 +181,13 @@ def _items(
             content = cell.get("bytes")
             if content:
                 return bytes(content)
-            path = Path(cell.get("path") or "")
-            try:
-                return path.read_bytes()
-            except OSError as error:
-                raise file_error(path, f"cannot be read ({error.strerror})") from error
+            name = f"{column}[{row}]"
+            raise file_error(
+                name, f"holds the path {cell.get('path')!r} and no image", "Embed its files."
+            )
 
-        return EncodedImages(read_bytes, len(table), column), "images"
+        known_as = f"{source}, column {column}, {table._fingerprint}"
+        return EncodedImages(read_bytes, len(table), column, known_as), "images"
     raise file_error(
         source,
         f"has no column of texts or images; its columns are {', '.join(table.column_names)}",

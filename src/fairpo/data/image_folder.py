@@ -34,7 +34,7 @@ def image_data(
     ----------
     root : Path
     names : sequence of str, length n
-        Paths below ``root`` that :class:`~fairpo.data.items.SafeFolder` has let in.
+        Paths below ``root`` that :class:`~fairpo.data.listing.SafeFolder` has let in.
     targets, label_names, split
         Of all listed images, as for :class:`~fairpo.data.base.MultiLabelData`.
     name, kind : str

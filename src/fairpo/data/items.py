@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fairpo._checks import FairPOFileError, file_error
+from fairpo._checks import file_error
 from fairpo._optional import require
 
 Kind = Literal["image", "text"]
+
+_GONE = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
 
 
 class Items(Protocol):
@@ -44,6 +47,9 @@ class Items(Protocol):
     def digest(self, row: int) -> bytes:
         """Digest of an item's content; equal content has equal digests."""
 
+    def fingerprint(self) -> str:
+        """Digest of what these items are, found without reading every file."""
+
 
 @dataclass(frozen=True)
 class ImageFiles:
@@ -53,7 +59,7 @@ class ImageFiles:
     ----------
     root : Path
     names : tuple of str
-        Paths relative to ``root`` that :class:`SafeFolder` has let in.
+        Paths relative to ``root`` that :class:`~fairpo.data.listing.SafeFolder` has let in.
     """
 
     root: Path
@@ -82,6 +88,17 @@ class ImageFiles:
         except OSError as error:
             raise file_error(self.root / self.names[row], f"cannot be read ({error})") from error
 
+    def fingerprint(self) -> str:
+        """Digest of names and sizes."""
+        digest = hashlib.sha256()
+        for name in self.names:
+            try:
+                size = os.stat(os.path.join(self.root, name)).st_size
+            except OSError:
+                size = -1
+            digest.update(os.fsencode(f"{name}\0{size}\0"))
+        return digest.hexdigest()
+
 
 @dataclass(frozen=True)
 class EncodedImages:
@@ -94,11 +111,14 @@ class EncodedImages:
     length : int
     source : str
         What messages call the column.
+    known_as : str
+        Digest of the table they come from.
     """
 
     read: Callable[[int], bytes]
     length: int
     source: str
+    known_as: str
 
     @property
     def kind(self) -> Kind:
@@ -119,6 +139,10 @@ class EncodedImages:
     def digest(self, row: int) -> bytes:
         """SHA-256 of the bytes."""
         return hashlib.sha256(self._bytes(row)).digest()
+
+    def fingerprint(self) -> str:
+        """Digest of the table they come from."""
+        return self.known_as
 
     def _bytes(self, row: int) -> bytes:
         content = self.read(row)
@@ -164,6 +188,10 @@ class ImageArrays:
         """SHA-256 of the pixels."""
         return hashlib.sha256(self.arrays()[row].tobytes()).digest()
 
+    def fingerprint(self) -> str:
+        """Digest of all pixels."""
+        return hashlib.sha256(np.ascontiguousarray(self.arrays()).data).hexdigest()
+
 
 @dataclass(frozen=True)
 class Texts:
@@ -197,89 +225,12 @@ class Texts:
         """SHA-256 of the text."""
         return hashlib.sha256(self.values[row].encode()).digest()
 
-
-class SafeFolder:
-    """Lets in names from a list only where they stay below one folder.
-
-    Parameters
-    ----------
-    root : path
-        Where the files lie.
-    listed_in : path
-        The list that names them, for messages.
-
-    Notes
-    -----
-    Folders are resolved once each, and of a file only whether it is a link is asked, so that
-    100,000 names take seconds.
-    """
-
-    def __init__(self, root: Path, listed_in: Path) -> None:
-        self.root = root
-        self.listed_in = listed_in
-        self._resolved = root.resolve()
-        self._folders: dict[str, bool] = {}
-
-    def name(self, listed: str, place: str = "", *, below: str = "") -> str:
-        r"""Return a listed name, with forward slashes, as a path below the root.
-
-        Parameters
-        ----------
-        listed : str
-            May be separated by ``\``, as lists written on Windows are.
-        place : str
-            Line or key, for messages.
-        below : str
-            Folder below the root that listed names start from.
-
-        Raises
-        ------
-        FairPOFileError
-            The name is absolute, climbs out of the folder, or leads out of it by a link.
-        """
-        name = listed.strip().replace("\\", "/")
-        path = PurePosixPath(name)
-        where = f"{place}: " if place else ""
-        if not name or "\0" in name or not _can_name_a_file(name):
-            raise file_error(self.listed_in, f"{where}{listed!r} is not a file name")
-        if path.is_absolute() or (len(name) > 1 and name[1] == ":"):
-            raise file_error(
-                self.listed_in, f"{where}{listed!r} is an absolute path", _KEEP.format(self.root)
-            )
-        if ".." in path.parts:
-            raise file_error(
-                self.listed_in, f"{where}{listed!r} climbs out", _KEEP.format(self.root)
-            )
-        path = PurePosixPath(below) / path
-        if self._leads_out(path):
-            raise file_error(
-                self.listed_in, f"{where}{listed!r} is a link out", _KEEP.format(self.root)
-            )
-        return str(path)
-
-    def _leads_out(self, path: PurePosixPath) -> bool:
-        folder = str(path.parent)
-        if folder not in self._folders:
-            self._folders[folder] = self._is_outside(self.root / folder)
-        if self._folders[folder]:
-            return True
-        file = self.root / path
-        return os.path.islink(file) and self._is_outside(file)
-
-    def _is_outside(self, path: Path) -> bool:
-        # realpath also answers for circles of links and for names that are too long
-        return not Path(os.path.realpath(path)).is_relative_to(self._resolved)
-
-
-def _can_name_a_file(name: str) -> bool:
-    try:
-        os.fsencode(name)
-    except UnicodeEncodeError:  # half of a surrogate pair, which JSON can hold
-        return False
-    return True
-
-
-_KEEP = "Names must stay below {}."
+    def fingerprint(self) -> str:
+        """Digest of all texts."""
+        digest = hashlib.sha256()
+        for text in self.values:
+            digest.update(hashlib.sha256(text.encode()).digest())
+        return digest.hexdigest()
 
 
 def _decode(source: Any, name: object) -> Any:
@@ -287,7 +238,9 @@ def _decode(source: Any, name: object) -> Any:
     try:
         with image.open(source) as opened:
             return opened.convert("RGB")
-    except FairPOFileError:
+    except MemoryError:
         raise
     except Exception as error:  # Pillow's decoders raise errors of every kind on broken files
+        if getattr(error, "errno", None) not in (None, *_GONE):
+            raise  # out of file handles, a network folder that is away: the next try may succeed
         raise file_error(str(name), f"is not a readable image ({error})") from error

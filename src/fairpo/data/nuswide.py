@@ -16,7 +16,7 @@ from scipy import sparse
 from fairpo._checks import check_unique, file_error
 from fairpo.data.base import MultiLabelData, compact_targets
 from fairpo.data.image_folder import image_data
-from fairpo.data.items import SafeFolder
+from fairpo.data.listing import SafeFolder, read_lines
 from fairpo.data.options import DataOptions
 
 _CONCEPTS = ("ConceptsList/Concepts81.txt", "Concepts81.txt")
@@ -54,7 +54,7 @@ def read(path: Path, options: DataOptions) -> MultiLabelData:
     """
     there = (path / name for name in _CONCEPTS if (path / name).is_file())
     concepts_file = next(there, path / _CONCEPTS[0])
-    concepts = [line.strip() for line in _lines(concepts_file) if line.strip()]
+    concepts = [line.strip() for line in read_lines(concepts_file) if line.strip()]
     if not concepts:
         raise file_error(concepts_file, "lists no concept")
     check_unique(concepts, f"the concepts in {concepts_file}")
@@ -77,7 +77,7 @@ def read(path: Path, options: DataOptions) -> MultiLabelData:
         listed = path / "ImageList" / f"{part}Imagelist.txt"
         safe = SafeFolder(root, listed)
         start = len(names)
-        for number, line in enumerate(_lines(listed), 1):
+        for number, line in enumerate(read_lines(listed), 1):
             if line.strip():
                 names.append(safe.name(line, f"line {number}"))
         if len(names) == start:
@@ -100,17 +100,8 @@ def read(path: Path, options: DataOptions) -> MultiLabelData:
     )
 
 
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
-    except FileNotFoundError as error:
-        raise file_error(path, "does not exist", "It is one of NUS-WIDE's lists.") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise file_error(path, f"cannot be read ({error})") from error
-
-
 def _column(path: Path, n_images: int) -> NDArray[np.int8]:
-    values = [line.strip() for line in _lines(path)]
+    values = [line.strip() for line in read_lines(path)]
     while values and not values[-1]:
         values.pop()
     for number, value in enumerate(values, 1):

@@ -36,7 +36,7 @@ def read(source: str, options: DataOptions) -> MultiLabelData:
     FairPOValueError
         The targets are not binary columns.
     """
-    require_fetch(source, options)
+    options.require_fetch(source)
     from sklearn.datasets import fetch_openml
 
     name, _, version = source.removeprefix(PREFIX).partition(":")
@@ -65,12 +65,6 @@ def read(source: str, options: DataOptions) -> MultiLabelData:
     )
 
 
-def require_fetch(source: str, options: DataOptions) -> None:
-    """Refuse to go to the network unasked."""
-    if not options.fetch:
-        raise file_error(source, "is on the network", "Say --fetch (fetch=True) to download it.")
-
-
 def _split_sparse(source: str, fetched: Any) -> tuple[Any, Any, tuple[str, ...]]:
     """Features, targets and their names of a sparse set, all of whose columns came as data.
 
@@ -79,11 +73,12 @@ def _split_sparse(source: str, fetched: Any) -> tuple[Any, Any, tuple[str, ...]]
     names = [str(name) for name in fetched.feature_names]
     said = str(fetched.details.get("default_target_attribute") or "")
     targets = [said] if said in names else [name.strip() for name in said.split(",")]
-    unknown = [name for name in targets if name not in names]
+    unknown = sorted(set(targets) - set(names))
     if unknown:
         raise file_error(source, f"says that its targets are {said!r}, which it does not hold")
-    columns = [names.index(name) for name in targets]
-    others = [column for column in range(len(names)) if column not in set(columns)]
+    position = {name: column for column, name in enumerate(names)}
+    columns = [position[name] for name in targets]
+    others = np.setdiff1d(np.arange(len(names)), columns)
     matrix = sparse.csr_array(fetched.data)
     target = matrix[:, columns].toarray().astype(object)
     for place, name in enumerate(targets):

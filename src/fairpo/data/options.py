@@ -8,6 +8,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from fairpo._checks import file_error
+
 ROOT_VARIABLE = "FAIRPO_DATA"
 
 
@@ -67,6 +69,17 @@ class DataOptions(BaseModel):
             below = root / path
             return below if below.exists() else path
         return path
+
+    def require_fetch(self, source: str) -> None:
+        """Refuse to go to the network unasked.
+
+        Raises
+        ------
+        FairPOFileError
+        """
+        if not self.fetch:
+            problem = "is on the network"
+            raise file_error(source, problem, "Say --fetch (fetch=True) to download it.")
 
     def data_root(self) -> Path | None:
         """Return the folder in which sets lie, where one was named."""

@@ -23,7 +23,8 @@ from fairpo.data.frames import (
     shown_value,
 )
 from fairpo.data.image_folder import IMAGE_SUFFIXES, image_data
-from fairpo.data.items import SafeFolder, Texts
+from fairpo.data.items import Texts
+from fairpo.data.listing import SafeFolder
 from fairpo.data.options import DataOptions
 
 _MOST_CATEGORIES = 50

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ from scipy import sparse
 from fairpo._checks import file_error
 from fairpo.data.base import MultiLabelData, compact_targets
 from fairpo.data.image_folder import image_data
-from fairpo.data.items import SafeFolder
+from fairpo.data.listing import SafeFolder, parse_xml, read_lines
 from fairpo.data.options import DataOptions
 
 CLASSES = (
@@ -156,11 +155,9 @@ def _of_one_year(path: Path, options: DataOptions) -> Path:
 
 def _listed(path: Path) -> list[tuple[int, str]]:
     """Line number and name of every image of a list."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise file_error(path, f"cannot be read ({error})") from error
-    names = [(number, line.split()[0]) for number, line in enumerate(lines, 1) if line.strip()]
+    names = [
+        (number, line.split()[0]) for number, line in enumerate(read_lines(path), 1) if line.strip()
+    ]
     if not names:
         raise file_error(path, "lists no image")
     return names
@@ -168,14 +165,7 @@ def _listed(path: Path) -> list[tuple[int, str]]:
 
 def _objects(path: Path, difficult: str) -> dict[str, int]:
     """Labels of one image: 1, or for labels that are difficult throughout what the option says."""
-    try:
-        root = ET.fromstring(path.read_bytes())
-    except OSError as error:
-        raise file_error(path, f"cannot be read ({error.strerror})") from error
-    except ET.ParseError as error:
-        raise file_error(path, f"line {error.position[0]}: not valid XML ({error})") from error
-    except (LookupError, ValueError) as error:  # an encoding that the parser does not know
-        raise file_error(path, f"line 1: not valid XML ({error})") from error
+    root = parse_xml(path)
     values: dict[str, int] = {}
     hard = {"missing": -1, "positive": 1, "negative": 0}[difficult]
     for place, element in enumerate(root.findall("object")):

@@ -14,7 +14,7 @@ from scipy import sparse
 from fairpo._checks import check_unique, file_error
 from fairpo.data.base import MultiLabelData, compact_targets
 from fairpo.data.image_folder import IMAGE_SUFFIXES, image_data
-from fairpo.data.items import SafeFolder
+from fairpo.data.listing import SafeFolder, read_lines
 from fairpo.data.options import DataOptions
 
 _DIGITS = 18  # of a class number; int() refuses 5,000
@@ -90,7 +90,7 @@ def read(path: Path, options: DataOptions) -> MultiLabelData:
 
 
 def _label_names(path: Path) -> list[str]:
-    names = [line.strip() for line in _lines(path)]
+    names = [line.strip() for line in read_lines(path)]
     while names and not names[-1]:
         names.pop()
     if not names:
@@ -128,16 +128,9 @@ def _images(folder: Path) -> list[Path]:
     return images
 
 
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise file_error(path, f"cannot be read ({error})") from error
-
-
 def _classes(path: Path, n_labels: int) -> set[int]:
     found = set()
-    for number, line in enumerate(_lines(path), 1):
+    for number, line in enumerate(read_lines(path), 1):
         if not line.strip():
             continue
         word, *box = line.split()
