@@ -277,3 +277,30 @@ def test_embed_prints_json_and_refuses_the_network(tmp_path):
     assert "all-MiniLM-L6-v2: is neither a folder nor in the local cache" in result.stderr
     assert "--fetch" in result.stderr
     assert not (tmp_path / "s").exists()
+
+
+def test_only_the_named_part_is_predicted_and_only_what_could_be_read(tmp_path):
+    rng = np.random.default_rng(0)
+    for part, rows in (("train", 60), ("test", 7)):
+        lines = [
+            f"{int(a > 0) + 2 * int(b > 0)} 1:{a:.4f} 2:{b:.4f}"
+            for a, b in rng.normal(size=(rows, 2))
+        ]
+        (tmp_path / f"{part}.svm").write_text("\n".join(lines) + "\n")
+    run("train", tmp_path / "train.svm", "--method", "bce", "--out", tmp_path / "run", *FAST)
+    (tmp_path / "test.svm").write_text("1 1:0.5\n\n2 1:-0.25\n")  # no feature 2
+    result = run(
+        "predict",
+        tmp_path / "run",
+        tmp_path / "test.svm",
+        "--out",
+        tmp_path / "new/p.csv",
+        "--json",
+    )
+    assert json.loads(result.stdout)["rows"] == 2
+
+
+def test_options_that_do_not_concern_the_data_are_told(trained, tmp_path):
+    _, path, _ = trained
+    result = run("data", "inspect", path, "--data-option", "year=2017", "--json")
+    assert "the options year do not concern this kind of data" in result.stderr

@@ -358,7 +358,7 @@ def test_folders_and_data_that_will_not_do_are_refused(tmp_path, data):
     (tmp_path / "full" / "thesis.txt").write_text("mine")
     with pytest.raises(FairPOFileError, match="is not empty and not a store"):
         embed_data(texts_data(), letters(), tmp_path / "full")
-    with pytest.raises(FairPOValueError, match="DATA must hold images or texts, got 12 features"):
+    with pytest.raises(FairPOValueError, match="must hold images or texts, got 12 features"):
         embed_data(data, letters(), tmp_path / "s")
     images = replace(texts_data(), items=ImageFiles(tmp_path, ("a.jpg",) * N_ROWS))
     with pytest.raises(FairPOValueError, match="must read images, which DATA holds, got letters"):
@@ -422,3 +422,132 @@ def test_real_texts_through_a_small_encoder(tmp_path, shared_data):
     assert loaded.features.shape == (len(rows), 16)
     assert np.isfinite(loaded.features[:]).all()
     assert np.unique(loaded.features[:], axis=0).shape[0] > len(rows) / 2
+
+
+@pytest.mark.parametrize("index", [3, -1, (slice(2), slice(3)), slice(5, 1, -2)])
+def test_rows_are_cut_as_from_an_array(tmp_path, index):
+    embed_data(texts_data(), letters(), tmp_path / "s", batch_size=4, shard_rows=10)
+    features = load_data(tmp_path / "s").features
+    if index == -1:
+        with pytest.raises(IndexError, match="from 0 to 52"):
+            features[index]
+        return
+    assert np.array_equal(features[index], features[:][index])
+    mask = np.arange(N_ROWS) % 3 == 0
+    assert np.array_equal(features[mask], features[:][mask])
+    assert len(list(features)) == N_ROWS
+
+
+def test_other_texts_that_begin_alike_are_other_data(tmp_path):
+    data = texts_data()
+    alike = [
+        "a long beginning that all the texts have, and then " + text for text in data.items.values
+    ]
+    first = replace(data, items=Texts(alike))
+    embed_data(first, letters(), tmp_path / "s")
+    second = replace(data, items=Texts([*alike[:-1], alike[-1] + "e"]))
+    with pytest.raises(FairPOFileError, match="is a store of other data"):
+        embed_data(second, letters(), tmp_path / "s")
+
+
+def test_other_images_under_the_same_names_are_other_data(tmp_path, photos):
+    backbone = load_backbone(image_model(tmp_path / "vit"))
+    embed_data(load_data(photos), backbone, tmp_path / "s", batch_size=8)
+    Image.new("RGB", (9, 9)).save(photos / "3.jpg")
+    with pytest.raises(FairPOFileError, match="is a store of other data"):
+        embed_data(load_data(photos), backbone, tmp_path / "s", batch_size=8)
+
+
+@pytest.mark.parametrize("damage", ["short", "header", "journal"])
+def test_a_damaged_half_is_begun_again_and_never_filled_with_zeros(tmp_path, monkeypatch, damage):
+    embed_data(texts_data(), letters(), tmp_path / "whole", batch_size=8, shard_rows=40)
+    calls = iter(range(100))
+    genuine = embed._embed_batch
+
+    def interrupted(*args):
+        if next(calls) == 3:
+            raise KeyboardInterrupt
+        return genuine(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(embed, "_embed_batch", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            embed_data(texts_data(), letters(), tmp_path / "s", batch_size=8, shard_rows=40)
+    half = tmp_path / "s" / "partial-00000.npy"
+    if damage == "short":
+        half.write_bytes(half.read_bytes()[:200])
+    elif damage == "header":
+        half.write_bytes(b"x" * len(half.read_bytes()))
+    else:
+        half.with_suffix(".json").write_text("{}")
+    embed_data(texts_data(), letters(), tmp_path / "s", batch_size=8, shard_rows=40)
+    assert contents(tmp_path / "s") == contents(tmp_path / "whole")
+
+
+def test_a_store_finished_meanwhile_is_left_alone(tmp_path, monkeypatch):
+    """Another process finishes between this one's look and its lock."""
+    genuine = embed._own
+
+    def late(path):
+        monkeypatch.setattr(embed, "_own", genuine)
+        embed_data(texts_data(), letters(), tmp_path / "s", batch_size=8)
+        return genuine(path)
+
+    monkeypatch.setattr(embed, "_own", late)
+    done = embed_data(texts_data(), letters(), tmp_path / "s", batch_size=8)
+    assert done.n_done == 0
+    verify_store(tmp_path / "s")
+
+
+def test_killed_before_the_first_word_is_whole_it_begins(tmp_path):
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / ".embedding.json.77.tmp").write_text("{")
+    assert embed_data(texts_data(), letters(), tmp_path / "s").n_done == N_ROWS
+
+
+def test_a_full_disk_is_an_error_that_keeps_what_was_done(tmp_path, monkeypatch):
+    genuine = embed.GrowingArray.append
+    calls = iter(range(100))
+
+    def full(self, block):
+        if next(calls) == 2:
+            raise OSError(28, "No space left on device")
+        return genuine(self, block)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(embed.GrowingArray, "append", full)
+        with pytest.raises(FairPOFileError, match="No space left on device.*run it again to go on"):
+            embed_data(texts_data(), letters(), tmp_path / "s", batch_size=8)
+    assert embed_data(texts_data(), letters(), tmp_path / "s", batch_size=8).n_done == N_ROWS - 16
+
+
+def test_an_item_that_the_backbone_refuses_is_listed(tmp_path):
+    def prepare(texts):
+        if any("e" in text for text in texts):
+            raise ValueError("no e, please")
+        return count_letters(texts)
+
+    backbone = ModuleBackbone(Letters(), prepare, 5, kind="text", name="letters")
+    data = texts_data()
+    done = embed_data(data, backbone, tmp_path / "s", batch_size=8)
+    with_e = [row for row, text in enumerate(data.items.values) if "e" in text]
+    assert len(done.unreadable) == len(with_e) > 0
+    loaded = load_data(tmp_path / "s")
+    assert loaded.unreadable.tolist() == with_e
+    kept = np.setdiff1d(np.arange(N_ROWS), with_e)
+    assert np.array_equal(loaded.features[kept], count_letters(data.items.values)[kept] / 7)
+
+
+def test_a_foreign_manifest_is_no_store(tmp_path):
+    (tmp_path / "manifest.json").write_text('{"name": "a browser extension"}')
+    with pytest.raises(FairPOFileError, match="is not empty and not a store"):
+        embed_data(texts_data(), letters(), tmp_path)
+    embed_data(texts_data(), letters(), tmp_path / "s")
+    manifest = json.loads((tmp_path / "s" / "manifest.json").read_text())
+    for key in manifest:
+        if key in ("format", "version"):
+            continue
+        changed = {name: value for name, value in manifest.items() if name != key}
+        (tmp_path / "s" / "manifest.json").write_text(json.dumps(changed))
+        with pytest.raises(FairPOFileError, match=f"manifest.json: .*{key}: Field required"):
+            load_data(tmp_path / "s")

@@ -107,13 +107,13 @@ def test_both_parts_have_the_first_line_or_neither(tmp_path):
     [
         ("", "holds no label"),
         (" 1:2\n 2:3\n", "holds no label"),
-        ("1 1:2\n1 three\n", "is not svmlight with several labels"),
-        ("1 1:2\n1 1:two\n", "is not svmlight with several labels"),
-        ("1 1:2\ncat 1:2\n", "is not svmlight with several labels"),
-        ("1 1:2\n1;2 1:2\n", "is not svmlight with several labels"),
+        ("1 1:2\n1 three\n", "line 2: "),
+        ("1 1:2\n1 1:two\n", "line 2: "),
+        ("1 1:2\ncat 1:2\n", "line 2: "),
+        ("1 1:2\n1;2 1:2\n", "line 2: "),
         ("1 2:2 1:1\n", "is not svmlight with several labels"),
         ("1 1:2 1:1\n", "is not svmlight with several labels"),
-        ("1 -1:2\n", "is not svmlight with several labels"),
+        ("1 -1:2\n", "line 1: "),
         ("1 99999999999999999999:2\n", "is not svmlight with several labels"),
         ("1 1:2\n1.5 1:2\n", "label 1.5 is not a whole number"),
         ("1 1:2\nnan 1:2\n", "label nan is not a whole number"),
@@ -122,17 +122,18 @@ def test_both_parts_have_the_first_line_or_neither(tmp_path):
         ("2 5 3\n1 1:2\n-1 1:1\n", "label -1 is beyond the 3 of its first line"),
         ("2 5 3\n1 1:2\n2 5:1\n", "n_features was set to 5"),
         ("3 5 3\n1 1:2\n2 4:1\n", "holds 2 rows, and its first line says 3"),
-        ("\x00\x01\x02", "is not svmlight with several labels"),
+        ("\x00\x01\x02", "line 1: "),
     ],
 )
 def test_broken_svmlight_is_named(tmp_path, text, words):
     refused(svm(tmp_path, text), words)
 
 
-def test_a_broken_test_part_of_svmlight_is_among_the_files_named(tmp_path):
+def test_a_broken_test_part_of_svmlight_is_named_by_line(tmp_path):
     path = svm(tmp_path, "1 1:1\n", "train.svm")
-    test = svm(tmp_path, "1 x\n", "test.svm")
-    refused(path, str(test))
+    svm(tmp_path, "1 1:1\n1 x\n", "test.svm")
+    with pytest.raises(FairPOFileError, match="test.svm: line 2: '1 x' is not labels"):
+        read(path)
 
 
 FUZZ = settings(
@@ -641,7 +642,7 @@ def make(folder, kind):
     """A path that should be recognised as some kind of data."""
     path = folder / kind
     files = {
-        "store": ["manifest.json"],
+        "store": ["embedding.json"],
         "coco": ["annotations/instances_val2017.json"],
         "nuswide": ["ConceptsList/Concepts81.txt"],
         "voc": ["VOC2007/Annotations/1.xml", "VOC2007/ImageSets/Main/train.txt"],

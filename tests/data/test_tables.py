@@ -100,8 +100,7 @@ def test_pandas_own_missing_values_are_not_known(tmp_path, dtype):
 def test_an_indicator_that_is_neither_0_nor_1_is_refused_by_line(tmp_path, bad, suffix):
     path = write(tmp_path, {**FEATURES, "a": [0, 1, bad, 1], "b": [1, 0, 1, 1]}, suffix)
     message = refused(path, "label a must be 0, 1 or nothing", labels="a,b")
-    first = 2 if suffix == ".csv" and isinstance(bad, str) else 4  # text makes a column text
-    assert f"line {first if suffix == '.csv' else 3}: " in message
+    assert f"line {4 if suffix == '.csv' else 3}: " in message
 
 
 def test_a_list_is_no_indicator(tmp_path):
@@ -188,8 +187,50 @@ def test_lists_of_anything_but_names_are_refused_by_line(tmp_path, cell, words):
 def test_numbers_in_a_label_column_are_refused_by_line(tmp_path):
     path = write(tmp_path, {"x": [1, 2, 3], "label": ["a", {"a": 1}, "b"]}, ".jsonl")
     refused(path, "label must be text or a list of names, got {'a': 1}", line=2)
-    path = write(tmp_path, {"x": [1, 2, 3], "label": [3, 17, 4]})
-    refused(path, "label must be text or a list of names, got 3", "labels=a,b,c", line=2)
+    path = write(tmp_path, {"x": [1, 2, 3], "label": [3, 17, 4]}, ".jsonl")
+    refused(path, "label must be text or a list of names, got 3", "labels=a,b,c", line=1)
+
+
+def test_codes_keep_their_zeros(tmp_path):
+    path = tmp_path / "set.csv"
+    path.write_text("id,x,label\n0007,1,01\n0008,2,1\n0009,3,01|1\n")
+    data = read(path)
+    assert data.ids == ("0007", "0008", "0009")
+    assert data.label_names == ("01", "1")
+    path.write_text("id,x,label\n7,1,a\n,2,b\n")
+    refused(path, "id is missing", line=3)
+
+
+def test_semicolons_and_spaces_around_names(tmp_path):
+    path = tmp_path / "set.csv"
+    path.write_text("x; is_a ;is_b\n0.5;1;0\n1.5;0;1\n")
+    data = read(path, labels="is_*")
+    assert data.label_names == ("is_a", "is_b")
+    assert data.features.tolist() == [[0.5], [1.5]]
+
+
+def test_lists_that_pandas_wrote_as_text_are_lists(tmp_path):
+    path = tmp_path / "set.csv"
+    path.write_text("""x,labels\n1,"['sea', 'people']"\n2,[]\n3,"[""sea""]"\n""")
+    data = read(path)
+    assert data.label_names == ("people", "sea")
+    assert data.targets.tolist() == [[1, 1], [0, 0], [0, 1]]
+    path.write_text("""x,labels\n1,"['sea', 'people']"\n2,[sea]\n""")
+    refused(path, "which is not a list", line=3)
+
+
+def test_minus_one_for_does_not_apply_is_refused(tmp_path):
+    path = write(tmp_path, {**FEATURES, "a": [1, -1, -1, 1], "b": [1, -1, 1, 1]})
+    with pytest.raises(FairPOValueError, match="must hold a 0 somewhere: -1 means not known"):
+        read(path, labels="a,b")
+
+
+def test_blank_lines_and_a_written_index_are_told(tmp_path):
+    path = tmp_path / "set.csv"
+    path.write_text(",x,label\n0,0.5,a\n,,\n1,1.5,b\n")
+    data = read(path)
+    assert data.features.tolist() == [[0.5], [1.5]]
+    assert data.notes == ("1 blank lines are left out", "the column without a name is left out")
 
 
 def test_an_empty_name_between_marks_is_refused_by_line(tmp_path):
@@ -271,7 +312,7 @@ def test_of_several_tables_the_one_called_metadata_is_taken(pictures):
     write(pictures, {"x": [1], "label": ["a"]}, name="another")
     check_pictures(read(pictures, labels="is_*"), pictures)
     (pictures / "metadata.csv").rename(pictures / "third.csv")
-    refused(pictures, "holds no table that lists its images")
+    refused(pictures, "holds several tables: another.csv, third.csv")
 
 
 def test_images_in_a_folder_that_is_told(pictures, tmp_path):

@@ -1,5 +1,7 @@
 """Other tables than the one a run was trained on: columns by name, never by place."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -39,7 +41,13 @@ def run(tmp_path_factory):
 
 
 def test_names_are_kept_with_the_run(run):
-    assert run.feature_names == ("age", "city=Lima", "city=Oslo", "city=Rome", "pressure")
+    assert [name.category or name.column for name in run.feature_names] == [
+        "age",
+        "Lima",
+        "Oslo",
+        "Rome",
+        "pressure",
+    ]
     assert run.label_names == ("all", "high", "old")
 
 
@@ -62,7 +70,7 @@ def test_a_new_category_and_a_missing_column_are_refused(run, tmp_path):
     new = load_data(
         write(tmp_path / "a.csv", ["1,Bern,2", "3,Rome,4"], "age,city,pressure"), unlabelled=True
     )
-    with pytest.raises(FairPOValueError, match="feature 'city=Bern' is not among the 5 features"):
+    with pytest.raises(FairPOValueError, match="column 'city': category 'Bern' is not among the 3"):
         align_features(new, run)
     fewer = load_data(write(tmp_path / "b.csv", ["1,Rome", "3,Oslo"], "age,city"), unlabelled=True)
     with pytest.raises(FairPOValueError, match="must have the column 'pressure', got none"):
@@ -97,3 +105,14 @@ def test_evaluation_on_other_data_goes_by_name(run, tmp_path):
     assert result["n_rows"] == 40  # data without splits are test rows, all of them
     assert result["model"]["map"] > 0.7
     assert any("1 labels of the run do not occur" in note for note in result["notes"])
+
+
+def test_embeddings_by_another_backbone_of_the_same_width_are_refused(run, data):
+    made = {"name": "a", "revision": "1", "pooling": "cls", "preprocessing": "p", "dtype": "fp32"}
+    of_a_store = replace(run, backbone=made, feature_names=None)
+    five = replace(data, features=data.features[:, :5])
+    assert align_features(replace(five, backbone={**made, "dtype": "bf16"}), of_a_store)
+    for key in ("revision", "pooling", "preprocessing"):
+        other = replace(five, backbone={**made, key: "other"})
+        with pytest.raises(FairPOValueError, match=f"by a .{key} .*got a .{key} other"):
+            align_features(other, of_a_store)

@@ -86,6 +86,10 @@ def _print(found: Inspection, n_labels: int) -> None:
         f"{found.cardinality:.2f} labels a row ({found.density:.1%} of all), "
         f"{found.rows_without_labels} rows without any, {found.missing_entries} entries missing"
     )
+    if found.feature_columns:
+        columns = found.feature_columns
+        shown = ", ".join(columns[:12]) + (", ..." if len(columns) > 12 else "")
+        console.print(f"features from {len(columns)} columns: {shown}", markup=False)
     table = Table(pad_edge=False)
     table.add_column("label", no_wrap=True, max_width=40)
     for name in found.rows:

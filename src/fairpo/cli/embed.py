@@ -50,32 +50,38 @@ def embed(
     embeds its share of the files.
     """
     from fairpo.cli.show import count_bar, print_json, say
-    from fairpo.data.embed import embed_data
+    from fairpo.data.embed import check_embedding, embed_data
     from fairpo.models.backbones import DIGITS, load_backbone
 
     options.set_threads(threads)
     _quieten_transformers()
     told = options.data_options(reading, format_name, data_root, label_xml, fetch)
-    loaded = options.load(data, told.model_copy(update={"unlabelled": unlabelled}))
-    kind = loaded.items.kind if loaded.items is not None else None
+    if unlabelled:
+        told = told.model_copy(update={"unlabelled": True})
+    loaded = options.load(data, told)
+    kind = check_embedding(loaded, out).kind
     name = backbone or (DIGITS if data == DIGITS else _default(kind))
     rank, world_size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     if device == "auto" and "LOCAL_RANK" in os.environ:
         device = _own_device(int(os.environ["LOCAL_RANK"]))
     model = load_backbone(name, kind=kind, pooling=pooling, dtype=dtype, device=device, fetch=fetch)
     own = math.ceil(loaded.n_rows / world_size)
-    with count_bar(f"embedding {name}", own, f"{kind or 'row'}s", hidden=rank > 0) as count:
-        done = embed_data(
-            loaded,
-            model,
-            out,
-            batch_size=batch_size,
-            shard_rows=shard_rows,
-            workers=workers,
-            rank=rank,
-            world_size=world_size,
-            progress=count,
-        )
+    try:
+        with count_bar(f"embedding {name}", own, f"{kind}s", hidden=rank > 0) as count:
+            done = embed_data(
+                loaded,
+                model,
+                out,
+                batch_size=batch_size,
+                shard_rows=shard_rows,
+                workers=workers,
+                rank=rank,
+                world_size=world_size,
+                progress=count,
+            )
+    except KeyboardInterrupt:
+        say("stopped; the same command goes on where it was.")
+        raise typer.Exit(130) from None
     if rank:
         return
     rate = done.n_done / done.seconds
@@ -101,7 +107,7 @@ def embed(
     )
 
 
-def _default(kind: str | None) -> str:
+def _default(kind: str) -> str:
     from fairpo.models.pretrained import DEFAULT_IMAGE, DEFAULT_TEXT
 
     return DEFAULT_TEXT if kind == "text" else DEFAULT_IMAGE

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from fairpo.data import DataOptions, MultiLabelData
     from fairpo.experiments.plan import Plan
     from fairpo.training.fit import Reference
+    from fairpo.training.run import Run
+
+_HOW_TO_READ = ("labels", "delimiter", "path", "text", "id", "split", "ignore", "difficult")
 
 Data = Annotated[
     str,
@@ -103,6 +106,16 @@ def data_options(
         name, value = _split_assignment("--data-option", text)
         values[name] = value  # pydantic reads numbers from text; names such as "2017" stay text
     return build_settings(DataOptions, {"fetch": fetch, **values})
+
+
+def as_the_run(told: DataOptions, run: Run, **fixed: Any) -> DataOptions:
+    """Read other data as the run's own were read, where nothing else is said.
+
+    Columns by name, not what lies where; ``fixed`` stands over both.
+    """
+    kept = {name: getattr(run.config.data_options, name) for name in _HOW_TO_READ}
+    said = told.model_dump(exclude_unset=True)
+    return told.model_copy(update={**kept, "n_features": run.config.n_features, **said, **fixed})
 
 
 def load(source: str, told: DataOptions, *, as_it_is: bool = False) -> MultiLabelData:

@@ -25,8 +25,10 @@ def predict(
     overwrite: options.Overwrite = False,
     as_json: options.Json = False,
 ) -> None:
-    """Write the probability of every label for every row of DATA."""
-    from fairpo.cli.show import print_json
+    """Write the probability of every label for every row of DATA that could be read."""
+    import numpy as np
+
+    from fairpo.cli.show import print_json, say
     from fairpo.experiments.predictions import check_predictions_path, write_predictions
     from fairpo.training.alignment import align_features
     from fairpo.training.run import load
@@ -35,14 +37,26 @@ def predict(
     options.set_threads(threads)
     loaded = load(run)
     told = options.data_options(reading, format_name, data_root, label_xml, fetch)
-    unlabelled = told.model_copy(update={"unlabelled": True})
-    rows = align_features(options.load(data, unlabelled, as_it_is=True), loaded)
+    told = options.as_the_run(told, loaded, alone=True, unlabelled=True)
+    rows = align_features(options.load(data, told, as_it_is=True), loaded)
     scores = options.read_scores(reference, reference_kind) if reference else None
     probabilities = loaded.predict_proba(rows.features, scores)
-    write_predictions(out, probabilities, loaded.label_names, rows.ids)
+    readable = np.setdiff1d(np.arange(len(probabilities)), rows.unreadable)
+    names = rows.ids if rows.ids is not None else [str(row) for row in range(rows.n_rows)]
+    probabilities, ids = probabilities[readable], [names[row] for row in readable.tolist()]
+    write_predictions(out, probabilities, loaded.label_names, ids)
+    left_out = [names[row] for row in rows.unreadable.tolist()]
+    if left_out:
+        shown = ", ".join(left_out[:5]) + (", ..." if len(left_out) > 5 else "")
+        say(f"note: {len(left_out)} items could not be read and have no prediction: {shown}")
     if as_json:
         print_json(
-            {"file": str(out), "rows": len(probabilities), "labels": list(loaded.label_names)}
+            {
+                "file": str(out),
+                "rows": len(probabilities),
+                "labels": list(loaded.label_names),
+                "left_out": left_out,
+            }
         )
     else:
         print(f"{len(probabilities)} rows x {len(loaded.label_names)} labels: {out}")

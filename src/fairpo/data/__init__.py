@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fairpo._checks import build_settings, value_error
+from fairpo._checks import build_settings, type_error, value_error
 from fairpo.data.base import MultiLabelData as MultiLabelData
 from fairpo.data.base import as_targets as as_targets
 from fairpo.data.options import DataOptions as DataOptions
@@ -44,6 +44,15 @@ def load_data(
     FairPOValueError
         Its content is not allowed, or a split is empty.
     """
+    if not isinstance(source, str | Path):
+        raise type_error(
+            "DATA",
+            must="be a name or a path",
+            got=type(source).__name__,
+            do="Arrays and data frames go to FairPOClassifier, or MultiLabelData.",
+        )
+    if isinstance(options, dict):
+        raise type_error("options", must="be DataOptions", got="dict", do="Write **options.")
     told = options or DataOptions()
     if changes:
         told = build_settings(DataOptions, {**told.model_dump(), **changes})

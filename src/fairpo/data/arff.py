@@ -127,7 +127,7 @@ def read(path: Path, options: DataOptions) -> MultiLabelData:
     FairPOFileError
         A file is missing or broken; says at which line.
     """
-    path, sibling = _parts(path)
+    path, sibling = (path, None) if options.alone else _parts(path)
     files = [_parse(part) for part in (path, sibling) if part is not None]
     for other in files[1:]:
         _check_same_columns(files[0], other)
@@ -380,11 +380,15 @@ def _label_columns(file: _File, options: DataOptions) -> tuple[list[int], str]:
         position = {attribute.name: column for column, attribute in enumerate(file.attributes)}
         columns = []
         for name in read_label_xml(path):
+            if name not in position and options.unlabelled:
+                continue
             if name not in position:
                 raise file_error(path, f"label {name!r} is not an attribute of {file.path.name}")
             columns.append(position[name])
         return columns, path.name
     match = _MEKA.search(file.relation)
+    if not match and options.unlabelled:
+        return [], "nowhere"
     if not match:
         raise file_error(
             file.path,

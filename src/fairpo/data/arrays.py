@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,25 @@ from fairpo.data.base import (
     MultiLabelData,
     Targets,
     as_targets,
+    check_negatives,
     compact_features,
     compact_targets,
     default_label_names,
+    sparse_matrix,
 )
+from fairpo.data.listing import read_lines
 from fairpo.data.options import DataOptions
 
 _ENDS = (".npy", ".npz")
+_DAMAGED = (
+    OSError,
+    ValueError,
+    EOFError,
+    KeyError,
+    NotImplementedError,  # a method of compression that a flipped bit names
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 def recognises(path: Path) -> bool:
@@ -55,19 +68,23 @@ def read(path: Path, options: DataOptions) -> MultiLabelData:
     """
     arrays = _read_arrays(path)
     features = _matrix(arrays, "X", path)
-    targets: Targets = np.empty((features.shape[0], 0), dtype=np.int8)
+    n_rows = features.shape[0]
+    targets: Targets = np.empty((n_rows, 0), dtype=np.int8)
     if not options.unlabelled or any(name in arrays for name in ("Y", "Y_data")):
         targets = compact_targets(as_targets(_matrix(arrays, "Y", path), missing=-1))
-    names = arrays.get("label_names")
+    if isinstance(targets, np.ndarray):
+        check_negatives(targets, f"Y of {path}")
+    names = _vector(arrays, "label_names", path, "SU")
+    ids = _vector(arrays, "ids", path, "SUiu")
     return MultiLabelData(
         features=compact_features(features),
         targets=targets,
         label_names=default_label_names(targets.shape[1])
         if names is None or not targets.shape[1]
         else tuple(names.tolist()),
-        split=_split(arrays, features.shape[0]),
-        ids=tuple(str(item) for item in arrays["ids"]) if "ids" in arrays else None,
-        clusters=arrays.get("clusters"),
+        split=_split(arrays, n_rows, path),
+        ids=None if ids is None else tuple(str(name) for name in ids.tolist()),
+        clusters=_vector(arrays, "clusters", path, "iu"),
         name=path.stem,
         kind="arrays in a folder" if path.is_dir() else "arrays in an .npz file",
     )
@@ -86,7 +103,7 @@ def _read_arrays(path: Path) -> dict[str, Any]:
         raise
     except FileNotFoundError as error:
         raise file_error(path, "does not exist") from error
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except _DAMAGED as error:
         raise file_error(path, f"is truncated or not an .npz file ({error})") from error
 
 
@@ -94,10 +111,7 @@ def _read_folder(path: Path) -> dict[str, Any]:
     arrays: dict[str, Any] = {}
     for file in sorted(path.iterdir()):
         if file.name in ("label_names.txt", "ids.txt"):
-            try:
-                arrays[file.stem] = np.array(file.read_text(encoding="utf-8").splitlines())
-            except (OSError, UnicodeDecodeError) as error:
-                raise file_error(file, f"cannot be read ({error})") from error
+            arrays[file.stem] = np.array(read_lines(file))
         elif file.suffix in _ENDS:
             try:
                 arrays[file.stem] = (
@@ -105,24 +119,50 @@ def _read_folder(path: Path) -> dict[str, Any]:
                     if file.suffix == ".npy"
                     else sparse.load_npz(file)
                 )
-            except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+            except _DAMAGED as error:
                 raise file_error(file, f"is not a whole array ({error})") from error
     return arrays
 
 
 def _matrix(arrays: dict[str, Any], name: str, path: Path) -> Any:
-    if name in arrays:
-        return arrays[name]
+    """A two-dimensional array of numbers, or CSR, whole as given or from its four parts."""
     parts = [f"{name}_{part}" for part in ("data", "indices", "indptr", "shape")]
-    if all(part in arrays for part in parts):
-        data, indices, indptr, shape = (arrays[part] for part in parts)
-        return sparse.csr_array((data, indices, indptr), shape=tuple(int(size) for size in shape))
-    raise unknown_name(f"{path}: array", name, arrays, of="arrays in the file")
+    found = arrays.get(name)
+    if found is None and all(part in arrays for part in parts):
+        found = sparse_matrix(path, *(arrays[part] for part in parts))
+    elif found is None:
+        raise unknown_name(f"{path}: array", name, arrays, of="arrays in the file")
+    elif sparse.issparse(found):
+        csr = sparse.csr_array(found)
+        found = sparse_matrix(path, csr.data, csr.indices, csr.indptr, csr.shape)
+    if found.ndim != 2 or found.dtype.kind not in "biuf":
+        raise file_error(
+            path,
+            f"{name} must hold numbers in two dimensions, got {found.dtype} of shape {found.shape}",
+        )
+    return found
 
 
-def _split(arrays: dict[str, Any], n_rows: int) -> dict[str, NDArray[np.int64]]:
+def _vector(arrays: dict[str, Any], name: str, path: Path, kinds: str) -> NDArray[Any] | None:
+    """An optional array of one dimension, of some kinds of NumPy's dtypes."""
+    found = arrays.get(name)
+    if found is None:
+        return None
+    if found.ndim != 1 or found.dtype.kind not in kinds:
+        what = "whole numbers" if kinds.startswith("iu") else "names"
+        raise file_error(
+            path, f"{name} must be a list of {what}, got {found.dtype} of shape {found.shape}"
+        )
+    return np.asarray(found)
+
+
+def _split(arrays: dict[str, Any], n_rows: int, path: Path) -> dict[str, NDArray[np.int64]]:
     keys = {"train": "train_idx", "validation": "val_idx", "test": "test_idx"}
-    split = {name: arrays[key].astype(np.int64) for name, key in keys.items() if key in arrays}
+    split = {}
+    for name, key in keys.items():
+        rows = _vector(arrays, key, path, "iub")
+        if rows is not None:
+            split[name] = np.flatnonzero(rows) if rows.dtype == bool else rows.astype(np.int64)
     if "train" in split and "validation" not in split:
         used = np.concatenate(list(split.values()))
         rest = np.setdiff1d(np.arange(n_rows), used)

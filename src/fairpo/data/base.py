@@ -3,19 +3,36 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from fairpo._checks import check_finite, check_same_length, check_unique, value_error
+from fairpo._checks import (
+    check_finite,
+    check_same_length,
+    check_unique,
+    file_error,
+    value_error,
+)
 from fairpo.data.items import Items
 
 Missing: TypeAlias = Literal[-1, "nan"] | None
 Targets: TypeAlias = "NDArray[np.int8] | sparse.csr_array[Any]"
+
+
+Progress: TypeAlias = "Callable[[int], None]"
+"""Receives the number of rows or items done since the last call."""
+
+
+class FeatureName(NamedTuple):
+    """A feature of a table: its column and, of a column of categories, the category."""
+
+    column: str
+    category: str | None = None
 
 
 class Features(Protocol):
@@ -68,8 +85,12 @@ class MultiLabelData:
         What the reader recognised, in words.
     notes : tuple of str
         What the reader skipped, counted or decided.
-    feature_names : tuple of str, length d, optional
+    feature_names : tuple of FeatureName, length d, optional
         Of tables, whose columns may stand in another order elsewhere.
+    backbone : mapping, optional
+        What made the features, where they are embeddings.
+    unreadable : int array
+        Rows whose item could not be read; they are in no split.
 
     Raises
     ------
@@ -88,7 +109,9 @@ class MultiLabelData:
     items: Items | None = None
     kind: str = ""
     notes: tuple[str, ...] = ()
-    feature_names: tuple[str, ...] | None = None
+    feature_names: tuple[FeatureName, ...] | None = None
+    backbone: Mapping[str, Any] | None = None
+    unreadable: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
     def __post_init__(self) -> None:
         """Check everything before any work is done on it."""
@@ -113,7 +136,13 @@ class MultiLabelData:
             )
         check_unique(self.label_names, "label names")
         if self.feature_names is not None:
-            check_unique(self.feature_names, "feature names")
+            check_unique([repr(name) for name in self.feature_names], "feature names")
+            if len(self.feature_names) != self.n_features:
+                raise value_error(
+                    "feature_names",
+                    must="name every column of X",
+                    got=f"{len(self.feature_names)} names for {self.n_features} columns",
+                )
         if sparse.issparse(self.features):
             check_finite(sparse.csr_array(self.features).data, "the stored entries of X")
         elif isinstance(self.features, np.ndarray):  # arrays on disk were checked when written
@@ -209,6 +238,42 @@ def feature_rows(features: Features, rows: NDArray[np.int64] | slice) -> NDArray
     return part.toarray() if sparse.issparse(part) else np.asarray(part)
 
 
+def row_numbers(rows: Any, n_rows: int) -> NDArray[np.int64]:
+    """Row numbers of an index: a slice, numbers, or a mask."""
+    if isinstance(rows, slice):
+        return np.arange(*rows.indices(n_rows))
+    numbers = np.asarray(rows)
+    if numbers.dtype == bool:
+        return np.flatnonzero(numbers)
+    if numbers.size and (numbers.min() < 0 or numbers.max() >= n_rows):
+        raise IndexError(f"row numbers must be from 0 to {n_rows - 1}")
+    return numbers.astype(np.int64, copy=False)
+
+
+def block_rows(n_columns: int) -> int:
+    """Rows of a dense block that takes at most 64 MB in float32, up to 4096."""
+    return int(min(4096, max(1, 2**24 // max(n_columns, 1))))
+
+
+def sparse_matrix(
+    source: object, data: Any, indices: Any, indptr: Any, shape: Any
+) -> sparse.csr_array[Any]:
+    """Build CSR from its parts, as they lie in a file.
+
+    Raises
+    ------
+    FairPOFileError
+        The parts do not make a matrix: SciPy would read and write outside of it.
+    """
+    try:
+        sizes = tuple(int(size) for size in np.asarray(shape).ravel())
+        matrix = sparse.csr_array((data, indices, indptr), shape=sizes)
+        matrix.check_format(full_check=True)
+    except (ValueError, TypeError, IndexError, OverflowError) as error:
+        raise file_error(str(source), f"holds no valid sparse matrix ({error})") from error
+    return matrix
+
+
 def compact_features(features: Any) -> Features:
     """Features as float32: dense, unless they are sparse and would fill a gigabyte.
 
@@ -219,6 +284,22 @@ def compact_features(features: Any) -> Features:
         small = int(np.prod(matrix.shape)) <= _DENSE_FEATURES
         return feature_rows(matrix, slice(None)) if small else matrix
     return np.ascontiguousarray(features, dtype=np.float32)
+
+
+def check_negatives(targets: NDArray[Any], what: str) -> None:
+    """Refuse -1 and 1 without any 0: where -1 is meant as "does not apply".
+
+    Raises
+    ------
+    FairPOValueError
+    """
+    if (targets == -1).any() and not (targets == 0).any():
+        raise value_error(
+            what,
+            must="hold a 0 somewhere: -1 means not known here",
+            got="-1 and 1 only",
+            do="Write 0 for what does not apply.",
+        )
 
 
 def compact_targets(targets: Targets) -> Targets:
@@ -252,6 +333,9 @@ def as_targets(values: Any, *, missing: Missing = None) -> Targets:
     """
     if sparse.issparse(values):
         matrix = sparse.csr_array(values)
+        if not matrix.has_canonical_format:  # an entry given twice would count twice
+            matrix = matrix.copy()
+            matrix.sum_duplicates()
         _check_entries(np.asarray(matrix.data), missing=-1)
         return sparse.csr_array(matrix.astype(np.int8)) if matrix.dtype != np.int8 else matrix
     array = np.asarray(values)
@@ -304,10 +388,11 @@ def fingerprint(data: MultiLabelData) -> str:
     digest.update(repr((data.features.shape, data.targets.shape, data.label_names)).encode())
     for name in sorted(data.split):
         digest.update(np.ascontiguousarray(data.split[name]).tobytes())
-    rows = np.linspace(0, data.n_rows - 1, min(data.n_rows, 1000)).astype(np.int64)
+    n_sampled = min(data.n_rows, 1000, block_rows(data.n_features))
+    rows = np.linspace(0, data.n_rows - 1, n_sampled).astype(np.int64)
     digest.update(np.ascontiguousarray(feature_rows(data.features, rows)).tobytes())
-    if data.items is not None:
-        digest.update(repr([data.items.name(int(row)) for row in rows]).encode())
+    if data.items is not None and not data.n_features:
+        digest.update(data.items.fingerprint().encode())
     if isinstance(data.targets, np.ndarray):
         digest.update(np.ascontiguousarray(data.targets).tobytes())
     else:

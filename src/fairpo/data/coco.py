@@ -82,7 +82,7 @@ def read(path: Path, options: DataOptions) -> MultiLabelData:
     numbers = sorted(first.categories)
     column = {number: place for place, number in enumerate(numbers)}
     roots = _image_folders(path, files, options)
-    root = path if options.images is None else options.find(options.images)
+    root = options.image_folder(path)
     names: list[str] = []
     split: dict[str, NDArray[np.int64]] = {}
     rows, columns = [], []

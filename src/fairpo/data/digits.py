@@ -547,6 +547,7 @@ def _scenes_key(seed: int, settings: DigitScenesSettings) -> str:
 
 
 def _backbone_digest() -> str:
+    # Not through the model's module: reading cached scenes needs no torch.
     return hashlib.sha256(
         resources.files("fairpo").joinpath(_BACKBONE_FILE).read_bytes()
     ).hexdigest()

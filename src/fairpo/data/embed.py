@@ -7,9 +7,9 @@ import io
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,18 +21,26 @@ from scipy import sparse
 from torch import Tensor
 
 from fairpo._checks import FairPOError, FairPOFileError, file_error, value_error
-from fairpo.data.base import MultiLabelData
+from fairpo.data.base import MultiLabelData, Progress
 from fairpo.data.items import Items
-from fairpo.data.store import FORMAT, MANIFEST, STATE, VERSION, is_store, sha256
+from fairpo.data.store import (
+    MANIFEST,
+    STATE,
+    GrowingArray,
+    Manifest,
+    StoredFile,
+    StoreState,
+    UnreadableItem,
+    is_store,
+    read_manifest,
+    read_state,
+)
 from fairpo.models.backbone import Backbone
-from fairpo.models.checkpoint import read_json, write_atomic, write_json
+from fairpo.models.checkpoint import read_json, sha256, write_atomic, write_json
 
 _MOST_SHARDS = 64
 _FEWEST_SHARD_ROWS = 1024
 _POLL_SECONDS = 0.2
-
-Progress = Callable[[int], None]
-"""Receives the number of items done since the last call."""
 
 
 @dataclass(frozen=True)
@@ -66,20 +74,23 @@ class _Job:
     data: MultiLabelData
     items: Items
     backbone: Backbone
-    state: dict[str, Any]
+    state: StoreState
     workers: int
 
     @property
-    def half(self) -> bool:
-        return bool(self.state["dtype"] == "bf16")
+    def dtype(self) -> Any:
+        return np.uint16 if self.state.dtype == "bf16" else np.float32
 
     @property
     def n_shards(self) -> int:
-        return math.ceil(self.data.n_rows / int(self.state["shard_rows"]))
+        return math.ceil(self.data.n_rows / self.state.shard_rows)
 
     def rows(self, shard: int) -> range:
-        size = self.state["shard_rows"]
+        size = self.state.shard_rows
         return range(shard * size, min((shard + 1) * size, self.data.n_rows))
+
+    def shape(self, shard: int) -> tuple[int, int]:
+        return len(self.rows(shard)), self.state.n_features
 
     def shard(self, number: int) -> Path:
         return self.folder / f"shard-{number:05d}.npy"
@@ -92,6 +103,9 @@ class _Job:
 
     def done(self, number: int) -> Path:
         return self.folder / f"partial-{number:05d}.json"
+
+    def is_finished(self, shard: int) -> bool:
+        return self.seal(shard).is_file() or (self.folder / MANIFEST).is_file()
 
 
 def embed_data(
@@ -150,17 +164,48 @@ def embed_data(
             _seal_store(job)
         else:
             _wait_for(folder / MANIFEST, folder)
+    else:
+        progress(data.n_rows)
     if rank == 0:
         _clean(job)
-    manifest = read_json(folder / MANIFEST)
+    manifest = read_manifest(folder)
     return Embedded(
         folder,
         data.n_rows,
-        int(manifest["n_features"]),
+        manifest.n_features,
         n_done,
-        tuple(item["name"] for item in manifest["unreadable"]),
+        tuple(item.name for item in manifest.unreadable),
         time.perf_counter() - start,
     )
+
+
+def check_embedding(data: MultiLabelData, folder: Path) -> Items:
+    """Refuse, before a backbone is loaded, data without items and a folder of something else.
+
+    Returns
+    -------
+    Items
+
+    Raises
+    ------
+    FairPOFileError, FairPOValueError
+    """
+    if data.items is None or len(data.items) == 0:
+        raise value_error(
+            f"DATA ({data.name})",
+            must="hold images or texts",
+            got=f"{data.n_features} features",
+            do="They need no embedding.",
+        )
+    try:
+        left_over = folder.exists() and [
+            entry.name for entry in folder.iterdir() if not entry.name.endswith(".tmp")
+        ]
+    except OSError as error:
+        raise file_error(folder, f"is not a folder that can be read ({error.strerror})") from error
+    if left_over and not is_store(folder):
+        raise file_error(folder, "is not empty and not a store", "Choose another folder.")
+    return data.items
 
 
 def _prepare(
@@ -173,17 +218,11 @@ def _prepare(
     rank: int,
     world_size: int,
 ) -> _Job:
-    if data.items is None or len(data.items) == 0:
-        raise value_error(
-            "DATA",
-            must="hold images or texts",
-            got=f"{data.n_features} features",
-            do="They need no embedding.",
-        )
-    if data.items.kind != backbone.kind:
+    items = check_embedding(data, folder)
+    if items.kind != backbone.kind:
         raise value_error(
             "the backbone",
-            must=f"read {data.items.kind}s, which DATA holds",
+            must=f"read {items.kind}s, which DATA holds",
             got=f"{backbone.identity['name']}, which reads {backbone.kind}s",
         )
     for name, value in (
@@ -195,50 +234,40 @@ def _prepare(
             raise value_error(name, must="be an int > 0", got=value)
     if not 0 <= rank < world_size:
         raise value_error("rank", must=f"be from 0 to {world_size - 1}", got=rank)
-    rows = shard_rows or max(_FEWEST_SHARD_ROWS, math.ceil(data.n_rows / _MOST_SHARDS))
-    state = {
-        "format": FORMAT,
-        "version": VERSION,
-        "name": data.name,
-        "source": data.kind or data.name,
-        "source_digest": _source_digest(data),
-        "backbone": backbone.identity,
-        "dtype": "bf16" if backbone.identity["dtype"] == "bf16" else "fp32",
-        "n_rows": data.n_rows,
-        "n_features": backbone.n_features,
-        "shard_rows": math.ceil(rows / batch_size) * batch_size if shard_rows is None else rows,
-        "batch_size": batch_size,
-        "label_names": list(data.label_names),
-        "notes": list(data.notes),
-    }
-    if rank == 0:
-        _open_folder(folder, state)
-    else:
-        _wait_for(folder / STATE, folder)
+    rows = shard_rows
+    if rows is None:
+        fewest = max(_FEWEST_SHARD_ROWS, math.ceil(data.n_rows / _MOST_SHARDS))
+        rows = math.ceil(fewest / batch_size) * batch_size
+    state = StoreState(
+        name=data.name,
+        source=data.kind or data.name,
+        source_digest=_source_digest(data, items),
+        backbone=backbone.identity,
+        dtype="bf16" if backbone.identity["dtype"] == "bf16" else "fp32",
+        n_rows=data.n_rows,
+        n_features=backbone.n_features,
+        shard_rows=rows,
+        batch_size=batch_size,
+        label_names=data.label_names,
+        notes=data.notes,
+    )
+    if rank == 0 and not is_store(folder):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise file_error(folder, f"cannot be written ({error.strerror})") from error
+        write_json(folder / STATE, state.model_dump(mode="json"))
+    _wait_for(folder / STATE, folder)
     _check_same(folder, state)
-    return _Job(folder, data, data.items, backbone, state, workers)
+    return _Job(folder, data, items, backbone, state, workers)
 
 
-def _open_folder(folder: Path, state: dict[str, Any]) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if is_store(folder):
-            return
-        if any(folder.iterdir()):
-            raise file_error(folder, "is not empty and not a store", "Choose another folder.")
-    except FairPOFileError:
-        raise
-    except OSError as error:
-        raise file_error(folder, f"cannot be written ({error.strerror})") from error
-    write_json(folder / STATE, state)
-
-
-def _check_same(folder: Path, state: dict[str, Any]) -> None:
+def _check_same(folder: Path, state: StoreState) -> None:
     """Refuse to go on with a store of something else, naming what differs."""
     finished = (folder / MANIFEST).is_file()
-    there = read_json(folder / (MANIFEST if finished else STATE))
-    before, now = there["backbone"], state["backbone"]
-    same_weights = before["revision"] == now["revision"]  # the same model in another folder
+    there = read_manifest(folder) if finished else read_state(folder / STATE)
+    before, now = there.backbone, state.backbone
+    same_weights = before.get("revision") == now["revision"]  # the model in another folder
     differs = [
         f"{key}: {before.get(key)!r} there, {value!r} now"
         for key, value in now.items()
@@ -250,66 +279,67 @@ def _check_same(folder: Path, state: dict[str, Any]) -> None:
             f"is a store made with another backbone or preprocessing ({'; '.join(differs)})",
             "Choose another folder.",
         )
-    for key in ("source_digest", "label_names"):
-        if there[key] != state[key]:
-            raise file_error(
-                folder,
-                f"is a store of other data: {there['n_rows']} rows of {there['name']}, "
-                f"whose names, labels or splits differ from those of {state['name']}",
-                "Choose another folder.",
-            )
+    if (there.source_digest, there.label_names) != (state.source_digest, state.label_names):
+        raise file_error(
+            folder,
+            f"is a store of other data: {there.n_rows} rows of {there.name}, whose items, labels "
+            f"or splits differ from those of {state.name}",
+            "Choose another folder.",
+        )
     for key in ("batch_size", "shard_rows"):
-        if not finished and there[key] != state[key]:
+        begun = getattr(there, key)
+        if not finished and begun != getattr(state, key):
             raise file_error(
                 folder,
-                f"was begun with {key} {there[key]}, not {state[key]}",
-                f"Say --{key.replace('_', '-')} {there[key]} to go on.",
+                f"was begun with {key} {begun}, not {getattr(state, key)}",
+                f"Say --{key.replace('_', '-')} {begun} to go on.",
             )
 
 
-def _source_digest(data: MultiLabelData) -> str:
-    """Digest of the names of all items, the targets and the splits; contents are not read."""
-    digest = hashlib.sha256()
-    items = data.items
-    assert items is not None
-    for row in range(data.n_rows):
-        digest.update(items.name(row).encode() + b"\0")
+def _source_digest(data: MultiLabelData, items: Items) -> str:
+    """Digest of the items, the targets, the splits and all names of rows."""
+    digest = hashlib.sha256(items.fingerprint().encode())
     targets = sparse.csr_array(data.targets)
     parts = [targets.indptr, targets.indices, targets.data]
-    for part in parts + [rows for _, rows in sorted(data.split.items())]:
+    parts += [rows for _, rows in sorted(data.split.items())]
+    if data.clusters is not None:
+        parts.append(data.clusters)
+    for part in parts:
         digest.update(np.ascontiguousarray(part, dtype=np.int64).tobytes())
+    for name in data.ids or ():
+        digest.update(name.encode() + b"\0")
     return digest.hexdigest()[:32]
 
 
 def _embed_shard(job: _Job, number: int, progress: Progress) -> int:
     """Embed one shard, from where it stopped; return how many items that took."""
     rows = job.rows(number)
-    if job.seal(number).is_file():
-        progress(len(rows))
-        return 0
     with _own(job.partial(number)):
+        if job.is_finished(number):
+            progress(len(rows))
+            return 0
         start, unreadable = _resume(job, number)
         progress(start)
-        shape = (len(rows), job.backbone.n_features)
-        dtype = np.uint16 if job.half else np.float32
-        if start == 0:
-            np.lib.format.open_memmap(job.partial(number), mode="w+", dtype=dtype, shape=shape)
-        array = np.load(job.partial(number), mmap_mode="r+", allow_pickle=False)
-        size = job.state["batch_size"]
+        size = job.state.batch_size
         batches = [rows[at : at + size] for at in range(start, len(rows), size)]
         done = start
-        for batch, inputs, readable, faults in _prepared(job, batches):
-            if len(readable):
-                block = _embed_batch(job, inputs, batch, readable)
-                array[np.asarray(readable) - rows.start] = block
-            array.flush()
-            done += len(batch)
-            unreadable += faults
-            write_json(job.done(number), {"rows": done, "unreadable": unreadable})
-            progress(len(batch))
-        del array
-        job.partial(number).replace(job.shard(number))
-        seal = {"sha256": sha256(job.shard(number)), "unreadable": unreadable}
+        try:
+            array = GrowingArray(job.partial(number), job.dtype, job.shape(number), start)
+            with closing(array):
+                for batch, inputs, readable, faults in _prepared(job, batches):
+                    array.append(_embed_batch(job, inputs, batch, readable))
+                    done += len(batch)
+                    unreadable += faults
+                    write_json(job.done(number), {"rows": done, "unreadable": unreadable})
+                    progress(len(batch))
+            job.partial(number).replace(job.shard(number))
+            seal = {"sha256": sha256(job.shard(number)), "unreadable": unreadable}
+        except OSError as error:
+            raise file_error(
+                job.folder,
+                f"cannot be written ({error.strerror or error})",
+                "What was done is kept: run it again to go on.",
+            ) from error
         write_json(job.seal(number), seal)
         job.done(number).unlink(missing_ok=True)
     return len(rows) - start
@@ -320,10 +350,18 @@ def _resume(job: _Job, number: int) -> tuple[int, list[dict[str, Any]]]:
     if not job.partial(number).is_file() and job.shard(number).is_file():
         # Killed between the shard's last name and its seal.
         job.shard(number).replace(job.partial(number))
-    if not job.done(number).is_file() or not job.partial(number).is_file():
+    try:
+        done = read_json(job.done(number))
+        rows = int(done["rows"])
+        unreadable = [UnreadableItem(**item).model_dump() for item in done["unreadable"]]
+    except (FairPOFileError, KeyError, TypeError, ValueError):
+        rows = 0
+    at_batch = rows % job.state.batch_size == 0 or rows == len(job.rows(number))
+    whole = GrowingArray.holds(job.partial(number), job.dtype, job.shape(number), rows)
+    if rows <= 0 or not at_batch or not whole:
+        job.done(number).unlink(missing_ok=True)
         return 0, []
-    done = read_json(job.done(number))
-    return int(done["rows"]), list(done["unreadable"])
+    return rows, unreadable
 
 
 @contextmanager
@@ -341,7 +379,6 @@ def _own(path: Path) -> Iterator[None]:
                     path.parent, "is being written by another process", "Wait for it, or stop it."
                 ) from error
         yield
-        lock.unlink(missing_ok=True)
 
 
 _Prepared = tuple[range, Any, list[int], list[dict[str, Any]]]
@@ -361,22 +398,56 @@ def _prepared(job: _Job, batches: list[range]) -> Iterator[_Prepared]:
 
 
 def _read_batch(job: _Job, batch: range) -> _Prepared:
-    items, readable, faults = [], [], []
+    items: list[Any] = []
+    readable: list[int] = []
+    faults = []
     for row in batch:
         try:
             items.append(job.items.load(row))
             readable.append(row)
         except FairPOFileError as error:
-            faults.append({"row": row, "name": job.items.name(row), "problem": str(error)})
-    return batch, job.backbone.prepare(items) if items else None, readable, faults
+            faults.append(_fault(job, row, error))
+    try:
+        inputs = job.backbone.prepare(items) if items else None
+    except MemoryError:
+        raise
+    except Exception:
+        refused = _refused(job, items, readable)
+        if not refused:
+            raise
+        kept = [place for place, row in enumerate(readable) if row not in refused]
+        faults += [_fault(job, row, error) for row, error in refused.items()]
+        readable = [readable[place] for place in kept]
+        inputs = job.backbone.prepare([items[place] for place in kept]) if kept else None
+    return batch, inputs, readable, sorted(faults, key=lambda fault: int(fault["row"]))
+
+
+def _refused(job: _Job, items: Sequence[Any], rows: Sequence[int]) -> dict[int, Exception]:
+    """Items that the backbone cannot prepare by themselves, and why."""
+    found: dict[int, Exception] = {}
+    for item, row in zip(items, rows, strict=True):
+        try:
+            job.backbone.prepare([item])
+        except Exception as error:  # of any processor or tokenizer
+            found[row] = error
+    return found
+
+
+def _fault(job: _Job, row: int, error: Exception) -> dict[str, Any]:
+    problem = str(error) or repr(error)
+    return UnreadableItem(row=row, name=job.items.name(row), problem=problem).model_dump()
 
 
 def _embed_batch(job: _Job, inputs: Any, batch: range, readable: list[int]) -> NDArray[Any]:
+    """Embeddings of a batch, zeros where an item could not be read."""
+    block = np.zeros((len(batch), job.state.n_features), dtype=job.dtype)
+    if not readable:
+        return block
     output = job.backbone.embed(inputs)
-    if output.shape != (len(readable), job.backbone.n_features):
+    if output.shape != (len(readable), job.state.n_features):
         raise value_error(
             f"the embeddings of {job.backbone.identity['name']}",
-            must=f"have shape {(len(readable), job.backbone.n_features)}",
+            must=f"have shape {(len(readable), job.state.n_features)}",
             got=tuple(output.shape),
         )
     if not bool(torch.isfinite(output).all()):
@@ -385,7 +456,9 @@ def _embed_batch(job: _Job, inputs: Any, batch: range, readable: list[int]) -> N
             f"the embedding of {job.items.name(bad)} (row {bad}) is not finite. Try dtype fp32; "
             "what was done so far is kept."
         )
-    return _bits(output) if job.half else output.float().numpy()
+    values = _bits(output) if job.dtype == np.uint16 else output.float().numpy()
+    block[np.asarray(readable) - batch.start] = values
+    return block
 
 
 def _bits(values: Tensor) -> NDArray[np.uint16]:
@@ -400,13 +473,15 @@ def _wait_for_shards(job: _Job) -> None:
 def _wait_for(path: Path, folder: Path) -> None:
     """Wait for another process; the launcher ends all where one dies."""
     while not path.is_file():
-        if folder.is_dir() and (folder / MANIFEST).is_file():
+        if (folder / MANIFEST).is_file():
             return
         time.sleep(_POLL_SECONDS)
 
 
 def _seal_store(job: _Job) -> None:
     """Write the rows' arrays and, last of all, the manifest."""
+    if (job.folder / MANIFEST).is_file():  # by another process, meanwhile
+        return
     seals = [read_json(job.seal(number)) for number in range(job.n_shards)]
     arrays = _row_arrays(job.data)
     for name, array in arrays.items():
@@ -414,18 +489,20 @@ def _seal_store(job: _Job) -> None:
     checksums = {job.shard(number).name: seal["sha256"] for number, seal in enumerate(seals)}
     checksums |= {name: sha256(job.folder / name) for name in arrays}
     files = {
-        name: {"bytes": (job.folder / name).stat().st_size, "sha256": checksum}
+        name: StoredFile(bytes=(job.folder / name).stat().st_size, sha256=checksum)
         for name, checksum in sorted(checksums.items())
     }
     unreadable = [item for seal in seals for item in seal["unreadable"]]
-    write_json(job.folder / MANIFEST, {**job.state, "unreadable": unreadable, "files": files})
+    manifest = Manifest(**job.state.model_dump(), unreadable=unreadable, files=files)
+    write_json(job.folder / MANIFEST, manifest.model_dump(mode="json"))
 
 
 def _clean(job: _Job) -> None:
     """Delete what a finished store has no use for, and what killed processes left half written."""
     for pattern in (".*.tmp", "partial-*"):
         for path in job.folder.glob(pattern):
-            path.unlink(missing_ok=True)
+            with suppress(OSError):  # another process may still hold a lock, on Windows
+                path.unlink()
     (job.folder / STATE).unlink(missing_ok=True)
     for number in range(job.n_shards):
         job.seal(number).unlink(missing_ok=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,9 @@ class Format:
         What it looks like, for lists and messages.
     module : str
         Under ``fairpo.data``; imported when first asked.
+    options : tuple of str
+        Fields of :class:`~fairpo.data.options.DataOptions` that its reader uses, besides those
+        that concern every source.
     recognises, read : str
         Functions of the module: ``recognises(path) -> bool`` and
         ``read(path, options) -> MultiLabelData``.
@@ -30,6 +33,7 @@ class Format:
 
     words: str
     module: str
+    options: tuple[str, ...]
     recognises: str = "recognises"
     read: str = "read"
 
@@ -39,23 +43,32 @@ class Format:
         return found
 
 
+_TABLE = ("labels", "delimiter", "path", "text", "id", "split", "ignore", "images")
+
 FORMATS: dict[str, Format] = {
-    "store": Format("folder that `fairpo embed` wrote", "store", "is_store", "read"),
-    "coco": Format("folder with annotations/instances_*.json", "coco"),
-    "nuswide": Format("folder with NUS-WIDE's official lists", "nuswide"),
-    "voc": Format("folder with VOC's Annotations and ImageSets/Main", "voc"),
-    "yolo": Format("folder with *.names, images/ and labels/", "yolo"),
-    "huggingface": Format("folder of datasets.save_to_disk, or hf:NAME", "huggingface"),
-    "arrays": Format(".npz file, or folder with X.npy and Y.npy", "arrays"),
+    "store": Format("folder that `fairpo embed` wrote", "store", (), "is_store"),
+    "coco": Format("folder with annotations/instances_*.json", "coco", ("images", "year")),
+    "nuswide": Format("folder with NUS-WIDE's official lists", "nuswide", ("images",)),
+    "voc": Format(
+        "folder with VOC's Annotations and ImageSets/Main", "voc", ("images", "year", "difficult")
+    ),
+    "yolo": Format("folder with *.names, images/ and labels/", "yolo", ()),
+    "huggingface": Format(
+        "folder of datasets.save_to_disk, or hf:NAME", "huggingface", ("labels", "path", "text")
+    ),
+    "arrays": Format(".npz file, or folder with X.npy and Y.npy", "arrays", ()),
     "image-folder": Format(
         "folder of images and one table that lists them",
         "table",
+        _TABLE,
         "recognises_folder",
         "read_folder",
     ),
-    "arff": Format(".arff file of Mulan or MEKA", "arff"),
-    "svmlight": Format(".svm, .libsvm or .svmlight file", "svmlight"),
-    "table": Format(".csv, .tsv, .parquet or .jsonl of features, texts or image paths", "table"),
+    "arff": Format(".arff file of Mulan or MEKA", "arff", ("alone", "label_xml")),
+    "svmlight": Format(".svm, .libsvm or .svmlight file", "svmlight", ("alone", "n_features")),
+    "table": Format(
+        ".csv, .tsv, .parquet or .jsonl of features, texts or image paths", "table", _TABLE
+    ),
 }
 """Kinds of files and folders; the first one that recognises a path reads it."""
 
@@ -85,6 +98,10 @@ def read_source(source: str | Path, options: DataOptions) -> MultiLabelData:
         raise file_error(text, "does not exist", options.where_looked())
     chosen = FORMATS[recognise(path, options.format)]
     data: MultiLabelData = chosen.function(chosen.read)(path, options)
+    unused = options.of_readers() - set(chosen.options)
+    if unused:
+        note = f"the options {', '.join(sorted(unused))} do not concern this kind of data"
+        data = replace(data, notes=(*data.notes, note))
     return data
 
 

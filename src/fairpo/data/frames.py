@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import csv
 import fnmatch
 import json
@@ -17,7 +18,7 @@ from scipy import sparse
 
 from fairpo._checks import FairPOFileError, check_unique, file_error
 from fairpo._optional import require
-from fairpo.data.base import Targets, compact_targets
+from fairpo.data.base import Targets, check_negatives, compact_targets
 from fairpo.data.labels import names_to_targets
 from fairpo.data.options import DataOptions
 
@@ -53,16 +54,24 @@ class Frame:
     lines : int array, shape (n,)
         Line of each row in a text file, counted from 1; row of a Parquet file.
     word : "line" or "row"
+    n_blank : int
+        Blank lines that were left out.
     """
 
     path: Path
     table: Any
     lines: NDArray[np.int64]
     word: str
+    n_blank: int = 0
 
     def at(self, row: int, problem: str, do: str = "") -> FairPOFileError:
         """Word an error about a row."""
         return file_error(self.path, f"{self.word} {self.lines[row]}: {problem}", do)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was left out."""
+        return (f"{self.n_blank} blank lines are left out",) if self.n_blank else ()
 
     def column(self, named: str | None, usual: Sequence[str]) -> str | None:
         """Return the column an option names, or the first usual one that is there.
@@ -81,13 +90,13 @@ class Frame:
             return named
         return next((name for name in usual if name in columns), None)
 
-    def columns(self, pattern: str) -> list[str]:
+    def columns(self, pattern: str, *, required: bool = True) -> list[str]:
         """Return the columns that a list of names and patterns matches."""
         names = [str(name) for name in self.table.columns]
         found: list[str] = []
         for part in (part.strip() for part in pattern.split(",")):
             matched = fnmatch.filter(names, part) if part not in names else [part]
-            if not matched:
+            if not matched and required:
                 raise file_error(
                     self.path, f"has no column {part!r}; its columns are {_shown(names)}"
                 )
@@ -113,8 +122,15 @@ class FrameLabels:
     form: str
 
 
-def read_frame(path: Path) -> Frame:
+def read_frame(path: Path, options: DataOptions) -> Frame:
     """Read a CSV, TSV, Parquet or JSONL file.
+
+    Parameters
+    ----------
+    path : Path
+        A CSV may be separated by semicolons, as spreadsheets of some countries write it.
+    options : DataOptions
+        Columns of names, paths, texts and labels stay text: ``007`` is not 7.
 
     Raises
     ------
@@ -123,12 +139,13 @@ def read_frame(path: Path) -> Frame:
     FairPOImportError
         pandas or pyarrow is not installed.
     """
-    pandas = require("pandas", extra="table", purpose=f"reading {path.suffix} files")
+    suffix = path.suffix.lower()
+    pandas = require("pandas", extra="table", purpose=f"reading {suffix} files")
     if not path.is_file():
         raise file_error(path, "does not exist" if not path.exists() else "is not a file")
     readers = {".parquet": _read_parquet, ".jsonl": _read_jsonl}
-    frame: Frame = readers.get(path.suffix, _read_csv)(path, pandas)
-    names = [str(name) for name in frame.table.columns]
+    frame: Frame = readers.get(suffix, _read_csv)(path, pandas, _text_columns(options))
+    names = [str(name).strip() for name in frame.table.columns]
     check_unique(names, f"the columns of {path}")
     frame.table.columns = names
     if not len(frame.table):
@@ -136,8 +153,17 @@ def read_frame(path: Path) -> Frame:
     return frame
 
 
-def _read_csv(path: Path, pandas: Any) -> Frame:
-    separator = "\t" if path.suffix == ".tsv" else ","
+def _text_columns(options: DataOptions) -> set[str]:
+    told = {options.id, options.path, options.text, options.labels} - {None}
+    usual = {*PATH_COLUMNS, *TEXT_COLUMNS, *ID_COLUMNS}
+    if options.labels is None:
+        usual |= {*LABEL_COLUMNS}
+    return usual | {str(name) for name in told}
+
+
+def _read_csv(path: Path, pandas: Any, text_columns: set[str]) -> Frame:
+    separator = _separator(path)
+    names = _header(path, separator)
     try:
         table = pandas.read_csv(
             path,
@@ -147,35 +173,52 @@ def _read_csv(path: Path, pandas: Any) -> Frame:
             encoding="utf-8-sig",
             skip_blank_lines=False,
             low_memory=False,
+            dtype={name: str for name in names if name.strip() in text_columns},
         )
     except UnicodeDecodeError as error:
         raise file_error(path, f"is not UTF-8 ({error})", "Save it as UTF-8.") from error
     except (ValueError, OSError) as error:  # pandas' own errors are ValueErrors, with the line
         problem = str(error).removeprefix("Error tokenizing data. C error: ").strip()
         raise file_error(path, f"is not a readable table ({problem})") from error
-    _check_header(path, separator)
     lines = _lines(path, separator, len(table))
     blank = table.isna().all(axis=1).to_numpy()
-    return Frame(path, table[~blank].reset_index(drop=True), lines[~blank], "line")
+    kept = table[~blank].reset_index(drop=True)
+    return Frame(path, kept, lines[~blank], "line", int(blank.sum()))
 
 
-def _check_header(path: Path, separator: str) -> None:
-    """Refuse what pandas would guess about: a name twice, and more fields than names.
+def _separator(path: Path) -> str:
+    if path.suffix.lower() == ".tsv":
+        return "\t"
+    try:
+        with path.open(encoding="utf-8-sig", errors="replace") as stream:
+            first = stream.readline()
+    except OSError as error:
+        raise file_error(path, f"cannot be read ({error.strerror})") from error
+    return ";" if ";" in first and "," not in first else ","
+
+
+def _header(path: Path, separator: str) -> list[str]:
+    """Column names; refuses what pandas would guess about: a name twice, more fields than names.
 
     It would rename the second name, so that a label became a feature, and take the first field
     for row names, so that every column moved by one.
     """
-    with path.open(newline="", encoding="utf-8-sig") as stream:
-        reader = csv.reader(stream, delimiter=separator)
-        names: list[str] = []
-        first: list[str] = []
-        with suppress(csv.Error):  # a field of 128 KB, which pandas reads
-            names = next(reader, [])
-            line = reader.line_num + 1
-            first = next(reader, [])
+    names: list[str] = []
+    first: list[str] = []
+    line = 1
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.reader(stream, delimiter=separator)
+            with suppress(csv.Error):  # a field of 128 KB, which pandas reads
+                names = next(reader, [])
+                line = reader.line_num + 1
+                first = next(reader, [])
+    except UnicodeDecodeError as error:
+        raise file_error(path, f"is not UTF-8 ({error})", "Save it as UTF-8.") from error
     check_unique([name for name in names if name], f"the columns of {path}")
-    if len(first) > len(names):
+    if len(first) > len(names) > 0:
         raise file_error(path, f"line {line}: {len(first)} fields for {len(names)} columns")
+    return names
 
 
 def _lines(path: Path, separator: str, n_rows: int) -> NDArray[np.int64]:
@@ -191,7 +234,7 @@ def _lines(path: Path, separator: str, n_rows: int) -> NDArray[np.int64]:
     return np.array(ends[:-1]) + 1 if len(ends) == n_rows + 1 else lines
 
 
-def _read_jsonl(path: Path, pandas: Any) -> Frame:
+def _read_jsonl(path: Path, pandas: Any, _: set[str]) -> Frame:
     rows, lines = [], []
     try:
         with path.open(encoding="utf-8-sig") as stream:
@@ -213,7 +256,7 @@ def _read_jsonl(path: Path, pandas: Any) -> Frame:
     return Frame(path, pandas.DataFrame(rows), np.array(lines, dtype=np.int64), "line")
 
 
-def _read_parquet(path: Path, pandas: Any) -> Frame:
+def _read_parquet(path: Path, pandas: Any, _: set[str]) -> Frame:
     require("pyarrow", extra="table", purpose="reading Parquet")
     try:
         table = pandas.read_parquet(path)
@@ -246,6 +289,9 @@ def read_ids(frame: Frame, options: DataOptions) -> tuple[tuple[str, ...] | None
     column = frame.column(options.id, ID_COLUMNS)
     if column is None:
         return None, None
+    missing = frame.table[column].isna().to_numpy()
+    if missing.any():
+        raise frame.at(int(np.flatnonzero(missing)[0]), f"{column} is missing")
     return tuple(str(value) for value in frame.table[column].tolist()), column
 
 
@@ -264,7 +310,9 @@ def read_labels_of(frame: Frame, options: DataOptions) -> FrameLabels:
         No label column; an entry that is not a list of names or not 0 or 1, by line.
     """
     if options.labels is not None:
-        columns = frame.columns(options.labels)
+        columns = frame.columns(options.labels, required=not options.unlabelled)
+        if not columns:
+            return FrameLabels(np.empty((len(frame.table), 0), dtype=np.int8), (), (), "nowhere")
     else:
         usual = frame.column(None, LABEL_COLUMNS)
         if usual is None and options.unlabelled:
@@ -289,30 +337,39 @@ def read_labels_of(frame: Frame, options: DataOptions) -> FrameLabels:
 
 
 def _is_indicator(frame: Frame, column: str) -> bool:
-    values = frame.table[column]
-    if values.dtype.kind not in "biuf":
+    try:
+        found = set(frame.table[column].dropna().unique().tolist())
+    except TypeError:  # lists
         return False
-    found = set(values.dropna().unique())
-    return bool(found) and found <= {0, 1}
+    return bool(found) and found <= {0, 1, "0", "1"}
 
 
 def _indicators(frame: Frame, columns: list[str]) -> Targets:
-    """Columns of 0, 1 and, where nothing stands, missing."""
+    """Columns of 0, 1 and, where nothing or -1 stands, missing."""
     targets = np.zeros((len(frame.table), len(columns)), dtype=np.int8)
     for place, name in enumerate(columns):
         values = frame.table[name]
+        if values.dtype.kind in "biuf":
+            numbers = values.to_numpy(dtype=np.float64)
+        else:
+            numbers = np.array([_indicator(value) for value in values.tolist()])
         missing = values.isna().to_numpy()
-        numbers = np.zeros(len(values))
-        for row, value in enumerate(values.tolist()):
-            if missing[row]:
-                continue
-            if isinstance(value, str | list | np.ndarray) or value not in (0, 1, -1):
-                raise frame.at(
-                    row, f"label {name} must be 0, 1 or nothing, got {shown_value(value)}"
-                )
-            numbers[row] = value
+        wrong = np.flatnonzero(~missing & ~np.isin(numbers, (-1, 0, 1)))
+        if len(wrong):
+            row = int(wrong[0])
+            got = shown_value(values.tolist()[row])
+            raise frame.at(row, f"label {name} must be 0, 1 or nothing, got {got}")
         targets[:, place] = np.where(missing, -1, numbers)
+    check_negatives(targets, f"the labels of {frame.path}")
     return compact_targets(sparse.csr_array(targets))
+
+
+def _indicator(value: Any) -> float:
+    """A cell as a number where it says one; NaN, which is none of them, otherwise."""
+    try:
+        return np.nan if isinstance(value, list | np.ndarray) else float(value)
+    except (TypeError, ValueError):
+        return np.nan
 
 
 def _name_lists(frame: Frame, column: str, delimiter: str | None) -> tuple[list[list[str]], str]:
@@ -336,6 +393,8 @@ def _name_lists(frame: Frame, column: str, delimiter: str | None) -> tuple[list[
                 "Columns of 0 and 1 are named by --data-option labels=a,b,c.",
             )
         texts.append(value or "")
+    if all(text.startswith("[") and text.endswith("]") for text in texts if text):
+        return _listed_in_text(frame, column, texts), f"lists written as text in {column}"
     chosen = delimiter
     if chosen is None:
         chosen = next((mark for mark in _DELIMITERS if any(mark in text for text in texts)), None)
@@ -344,6 +403,19 @@ def _name_lists(frame: Frame, column: str, delimiter: str | None) -> tuple[list[
         parts = text.split(chosen) if chosen and text else [text] if text else []
         rows.append([_name(frame, row, column, part) for part in parts])
     return rows, f"{column}, split at {chosen!r}" if chosen else f"{column}, one label a row"
+
+
+def _listed_in_text(frame: Frame, column: str, texts: list[str]) -> list[list[str]]:
+    """Lists that were written into a CSV: as JSON, or as Python prints them."""
+    rows = []
+    for row, text in enumerate(texts):
+        try:
+            names = ast.literal_eval(text) if text else []
+        except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
+            problem = f"{column} holds {shown_value(text)}, which is not a list"
+            raise frame.at(row, problem) from error
+        rows.append([_name(frame, row, column, name) for name in names])
+    return rows
 
 
 def _plain(value: Any) -> Any:

@@ -63,7 +63,11 @@ def read(source: str | Path, options: DataOptions) -> MultiLabelData:
         split[SPLIT_NAMES[name]] = np.concatenate([split.get(SPLIT_NAMES[name], rows[:0]), rows])
     left_out = [name for name in parts if name not in known]
     label_column = _label_column(source, table, options)
-    targets, names = _targets(source, datasets, table, label_column)
+    targets, names = (
+        _targets(source, datasets, table, label_column)
+        if label_column
+        else (np.empty((len(table), 0), dtype=np.int8), ())
+    )
     items, words = _items(source, datasets, table, options)
     return MultiLabelData(
         features=np.empty((len(table), 0), dtype=np.float32),
@@ -72,7 +76,8 @@ def read(source: str | Path, options: DataOptions) -> MultiLabelData:
         split={} if set(split) == {"train"} else split,
         name=Path(str(source).removeprefix(PREFIX)).name,
         items=items,
-        kind=f"Hugging Face data set of {words}; labels from column {label_column}",
+        kind=f"Hugging Face data set of {words}; labels from "
+        + (f"column {label_column}" if label_column else "nowhere"),
         notes=(f"the splits {', '.join(left_out)} are left out",) if left_out else (),
     )
 
@@ -117,11 +122,13 @@ def _parquet_files(path: Path) -> dict[str, list[str]]:
     return files
 
 
-def _label_column(source: str | Path, table: Any, options: DataOptions) -> str:
+def _label_column(source: str | Path, table: Any, options: DataOptions) -> str | None:
     wanted = (options.labels,) if options.labels else LABEL_COLUMNS
     for name in wanted:
         if name in table.column_names:
             return name
+    if options.unlabelled:
+        return None
     raise file_error(
         source,
         f"has no column {' or '.join(wanted)}; its columns are {', '.join(table.column_names)}",

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from fairpo._checks import FairPOFileError
-from fairpo.data.base import MultiLabelData, feature_rows, positive_counts
+from fairpo._checks import FairPOFileError, value_error
+from fairpo.data.base import (
+    MultiLabelData,
+    Progress,
+    block_rows,
+    feature_rows,
+    positive_counts,
+)
 from fairpo.data.items import Items
 from fairpo.data.store import StoredFeatures, verify_store
 from fairpo.groups import parse_privileged
-
-_BLOCK = 4096
-
-Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,8 @@ class Inspection:
     ----------
     name, kind : str
     n_rows, n_features, n_labels : int
+    feature_columns : tuple of str
+        Of a table.
     item_kind : str or None
         "image" or "text" where the rows are items.
     rows : mapping from split to number of rows
@@ -64,6 +68,7 @@ class Inspection:
     n_rows: int
     n_features: int
     n_labels: int
+    feature_columns: tuple[str, ...]
     item_kind: str | None
     rows: dict[str, int]
     cardinality: float
@@ -94,6 +99,8 @@ def inspect_data(data: MultiLabelData, *, progress: Progress = lambda n_rows: No
     """
     if isinstance(data.features, StoredFeatures):
         verify_store(data.features.folder)
+    if not data.n_labels or not data.split:
+        raise value_error(f"DATA ({data.name})", must="have labels and splits", got="none")
     counts = {name: positive_counts(data.targets[rows]) for name, rows in data.split.items()}
     used = np.sort(np.concatenate(list(data.split.values())))
     of_used = data.targets[used]
@@ -102,6 +109,7 @@ def inspect_data(data: MultiLabelData, *, progress: Progress = lambda n_rows: No
     stored = of_used if dense else of_used.data
     digests, unreadable = _digests(data, used, progress)
     suggested = _suggested(data, counts)
+    chosen = frozenset(suggested)
     order = np.argsort(counts["train"], kind="stable")
     totals = np.sum(list(counts.values()), axis=0)
     labels = tuple(
@@ -109,7 +117,7 @@ def inspect_data(data: MultiLabelData, *, progress: Progress = lambda n_rows: No
             data.label_names[label],
             {name: int(values[label]) for name, values in counts.items()},
             float(totals[label] / len(used)),
-            data.label_names[label] in suggested,
+            data.label_names[label] in chosen,
         )
         for label in order
     )
@@ -119,6 +127,7 @@ def inspect_data(data: MultiLabelData, *, progress: Progress = lambda n_rows: No
         n_rows=data.n_rows,
         n_features=data.n_features,
         n_labels=data.n_labels,
+        feature_columns=tuple(dict.fromkeys(name.column for name in data.feature_names or ())),
         item_kind=None if data.items is None or data.n_features else data.items.kind,
         rows={name: len(rows) for name, rows in data.split.items()},
         cardinality=float(np.mean(per_row)),
@@ -179,11 +188,12 @@ def _feature_digests(data: MultiLabelData, rows: Any, progress: Progress) -> dic
         progress(len(rows))
         return {}
     digests: dict[int, bytes] = {}
-    for start in range(0, len(rows), _BLOCK):
-        numbers = rows[start : start + _BLOCK]
+    size = block_rows(data.n_features)
+    for start in range(0, len(rows), size):
+        numbers = rows[start : start + size]
         block = np.ascontiguousarray(feature_rows(data.features, numbers))
         for row, values in zip(numbers.tolist(), block, strict=True):
-            digests[row] = values.tobytes()
+            digests[row] = hashlib.blake2b(values.data, digest_size=16).digest()
         progress(len(numbers))
     return digests
 

@@ -233,11 +233,24 @@ class Texts:
         return digest.hexdigest()
 
 
+def _rgb(opened: Any) -> Any:
+    """RGB, upright as the camera says, 16-bit grey scaled to 8 bits, transparency left out."""
+    image = require("PIL.Image", extra="vision", purpose="reading images")
+    operations = require("PIL.ImageOps", extra="vision", purpose="reading images")
+    upright = operations.exif_transpose(opened)
+    if upright.mode.startswith("I;16"):
+        grey = (np.asarray(upright, dtype=np.uint16) >> 8).astype(np.uint8)
+        return image.fromarray(grey).convert("RGB")
+    if upright.mode in ("I", "F"):
+        raise ValueError(f"mode {upright.mode}: 32-bit grey, whose range is not known")
+    return upright.convert("RGB")
+
+
 def _decode(source: Any, name: object) -> Any:
     image = require("PIL.Image", extra="vision", purpose="reading images")
     try:
         with image.open(source) as opened:
-            return opened.convert("RGB")
+            return _rgb(opened)
     except MemoryError:
         raise
     except Exception as error:  # Pillow's decoders raise errors of every kind on broken files

@@ -127,7 +127,7 @@ class SafeFolder:
 
 def _can_name_a_file(name: str) -> bool:
     try:
-        os.fsencode(name)
-    except UnicodeEncodeError:  # half of a surrogate pair, which JSON can hold
+        name.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair, or bytes that are not UTF-8
         return False
     return True

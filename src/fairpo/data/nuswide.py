@@ -59,7 +59,7 @@ def read(path: Path, options: DataOptions) -> MultiLabelData:
         raise file_error(concepts_file, "lists no concept")
     check_unique(concepts, f"the concepts in {concepts_file}")
     usual = (path / name for name in _IMAGES if (path / name).is_dir())
-    root = options.find(options.images) if options.images else next(usual, path / _IMAGES[0])
+    root = options.image_folder(next(usual, path / _IMAGES[0]))
     labels = next(
         (
             folder

@@ -12,6 +12,12 @@ from fairpo._checks import file_error
 
 ROOT_VARIABLE = "FAIRPO_DATA"
 
+_EVERY_SOURCE = {
+    *("format", "root", "fetch", "unlabelled"),
+    *("validation_fraction", "test_fraction", "split_seed"),
+    *("alone", "n_features"),  # predictions set them whatever the source
+}
+
 
 class DataOptions(BaseModel):
     """Options of :func:`fairpo.data.load_data`; each reader uses those that concern it."""
@@ -33,7 +39,15 @@ class DataOptions(BaseModel):
     split_seed: int = Field(0, ge=0, description="Of those splits.")
     fetch: bool = Field(False, description="Whether openml: and hf: may use the network.")
     unlabelled: bool = Field(
-        False, description="Whether rows without labels will do, as they do for predictions."
+        False,
+        description="Whether rows without labels will do, as they do for predictions.",
+    )
+    alone: bool = Field(
+        False,
+        description="ARFF and svmlight: whether to leave the other part beside the file alone.",
+    )
+    n_features: int | None = Field(
+        None, ge=1, description="svmlight: features, where the file does not hold the last."
     )
     label_xml: str | None = Field(
         None, description="ARFF: file that lists the label names; found beside the ARFF if absent."
@@ -61,6 +75,14 @@ class DataOptions(BaseModel):
         "leaves the entry out of losses and metrics, as VOC's own evaluation does.",
     )
 
+    def of_readers(self) -> set[str]:
+        """Names of the options that were given and concern one kind of data or another."""
+        return {
+            name
+            for name in self.model_fields_set - _EVERY_SOURCE
+            if getattr(self, name) != type(self).model_fields[name].default
+        }
+
     def find(self, source: str | Path) -> Path:
         """Return the path of a source: as it is, or below the data root where only that exists."""
         path = Path(source).expanduser()
@@ -80,6 +102,21 @@ class DataOptions(BaseModel):
         if not self.fetch:
             problem = "is on the network"
             raise file_error(source, problem, "Say --fetch (fetch=True) to download it.")
+
+    def image_folder(self, usual: Path) -> Path:
+        """Return the folder of the images: the one named, or the usual one.
+
+        Raises
+        ------
+        FairPOFileError
+            The one named is not a folder.
+        """
+        if self.images is None:
+            return usual
+        named = self.find(self.images)
+        if not named.is_dir():
+            raise file_error(named, "is not a folder", "The option images names it.")
+        return named
 
     def data_root(self) -> Path | None:
         """Return the folder in which sets lie, where one was named."""

@@ -9,25 +9,82 @@ row numbers, and ``ids*.npy`` what the rows are called.
 from __future__ import annotations
 
 import hashlib
+import io
+import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, Literal, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from fairpo._checks import file_error
-from fairpo.data.base import SPLITS, MultiLabelData, compact_targets
+from fairpo._checks import FairPOFileError, file_error
+from fairpo.data.base import (
+    SPLITS,
+    MultiLabelData,
+    compact_targets,
+    row_numbers,
+    sparse_matrix,
+)
 from fairpo.data.options import DataOptions
-from fairpo.models.checkpoint import read_json
+from fairpo.models.checkpoint import read_json, sha256
 
 MANIFEST = "manifest.json"
 STATE = "embedding.json"
-FORMAT = "fairpo embeddings"
+FORMAT: Literal["fairpo embeddings"] = "fairpo embeddings"
 VERSION = 1
 
 _REPAIR = "Make the store again, or copy it whole."
+
+
+class StoreState(BaseModel):
+    """What a store is going to hold: written before the first batch."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal["fairpo embeddings"] = FORMAT
+    version: int = Field(VERSION, ge=1)
+    name: str
+    source: str
+    source_digest: str
+    backbone: dict[str, Any]
+    dtype: Literal["fp32", "bf16"]
+    n_rows: int = Field(ge=1)
+    n_features: int = Field(ge=1)
+    shard_rows: int = Field(ge=1)
+    batch_size: int = Field(ge=1)
+    label_names: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+class UnreadableItem(BaseModel):
+    """An item whose row is zero and in no split, and why."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    row: int = Field(ge=0)
+    name: str
+    problem: str
+
+
+class StoredFile(BaseModel):
+    """Size and checksum of a file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    bytes: int = Field(ge=0)
+    sha256: str
+
+
+class Manifest(StoreState):
+    """What a finished store holds: written last."""
+
+    unreadable: tuple[UnreadableItem, ...]
+    files: dict[str, StoredFile]
+
+
+State = TypeVar("State", bound=StoreState)
 
 
 class StoredFeatures:
@@ -38,7 +95,7 @@ class StoredFeatures:
     Parameters
     ----------
     folder : Path
-    manifest : dict
+    manifest : Manifest
         As read from the folder.
 
     Raises
@@ -50,35 +107,39 @@ class StoredFeatures:
     ndim = 2
     dtype = np.dtype(np.float32)
 
-    def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
         self.folder = folder
-        self.shape = (int(manifest["n_rows"]), int(manifest["n_features"]))
-        checksums = sorted((name, file["sha256"]) for name, file in manifest["files"].items())
+        self.shape = (manifest.n_rows, manifest.n_features)
+        checksums = sorted((name, file.sha256) for name, file in manifest.files.items())
         self.fingerprint = hashlib.sha256(repr(checksums).encode()).hexdigest()
-        self._half = manifest["dtype"] == "bf16"
-        self._shard_rows = int(manifest["shard_rows"])
-        names = sorted(name for name in manifest["files"] if name.startswith("shard-"))
+        self._half = manifest.dtype == "bf16"
+        self._shard_rows = manifest.shard_rows
+        names = sorted(name for name in manifest.files if name.startswith("shard-"))
         self._shards = [open_array(folder / name) for name in names]
         lengths = [len(shard) for shard in self._shards]
         if sum(lengths) != self.shape[0] or any(
-            shard.shape[1] != self.shape[1] for shard in self._shards
+            shard.shape[1:] != self.shape[1:] for shard in self._shards
         ):
             raise file_error(folder, "its shards do not fit its manifest", _REPAIR)
 
     def __len__(self) -> int:
         return self.shape[0]
 
-    def __getitem__(self, rows: NDArray[Any] | slice) -> NDArray[np.float32]:
-        """Gather rows, shard by shard."""
-        numbers = np.arange(self.shape[0])[rows]
+    def __getitem__(self, rows: Any) -> NDArray[np.float32]:
+        """Gather rows, shard by shard; a number gives one row, a pair rows and columns."""
+        if isinstance(rows, tuple):
+            return np.asarray(self[rows[0]][..., rows[1]], dtype=np.float32)
+        if np.ndim(rows) == 0 and not isinstance(rows, slice):
+            return np.asarray(self[np.asarray([rows])][0], dtype=np.float32)
+        numbers = row_numbers(rows, self.shape[0])
         shard = numbers // self._shard_rows
         order = np.argsort(shard, kind="stable")
         gathered = np.empty((len(numbers), self.shape[1]), dtype=np.float32)
         used, starts = np.unique(shard[order], return_index=True)
         for number, start, end in zip(used, starts, [*starts[1:], len(order)], strict=True):
             places = order[start:end]
-            part = self._shards[number][numbers[places] - number * self._shard_rows]
-            gathered[places] = from_bf16(part) if self._half else part
+            found = self._shards[number][numbers[places] - number * self._shard_rows]
+            gathered[places] = from_bf16(found) if self._half else found
         return gathered
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
@@ -113,7 +174,14 @@ class StoredIds(Sequence[str]):
 
 def is_store(folder: Path) -> bool:
     """Whether a folder is a store, finished or not."""
-    return (folder / MANIFEST).is_file() or (folder / STATE).is_file()
+    if (folder / STATE).is_file():
+        return True
+    try:
+        return (folder / MANIFEST).is_file() and read_json(folder / MANIFEST)["format"] == FORMAT
+    except FairPOFileError:  # a manifest that is damaged is still ours, beside shards
+        return any(folder.glob("shard-*.npy"))
+    except (KeyError, TypeError):
+        return False
 
 
 def read(folder: Path, options: DataOptions | None = None) -> MultiLabelData:
@@ -136,60 +204,78 @@ def read(folder: Path, options: DataOptions | None = None) -> MultiLabelData:
         The store is not complete, or a file is missing or damaged.
     """
     manifest = read_manifest(folder)
-    unreadable = np.array([item["row"] for item in manifest["unreadable"]], dtype=np.int64)
+
+    def array(name: str) -> NDArray[Any] | None:
+        return open_array(folder / name) if name in manifest.files else None
+
+    unreadable = np.array([item.row for item in manifest.unreadable], dtype=np.int64)
     split = {}
     for name in SPLITS:
-        if f"split_{name}.npy" in manifest["files"]:
-            rows = np.setdiff1d(open_array(folder / f"split_{name}.npy"), unreadable)
-            if len(rows):
-                split[name] = rows
-    targets = sparse.csr_array(
-        tuple(open_array(folder / f"targets_{part}.npy") for part in ("data", "indices", "indptr")),
-        shape=(manifest["n_rows"], len(manifest["label_names"])),
+        rows = array(f"split_{name}.npy")
+        if rows is not None and len(rows):
+            split[name] = np.setdiff1d(rows, unreadable)
+    targets = sparse_matrix(
+        folder,
+        open_array(folder / "targets_data.npy"),
+        open_array(folder / "targets_indices.npy"),
+        open_array(folder / "targets_indptr.npy"),
+        (manifest.n_rows, len(manifest.label_names)),
     )
-    notes = list(manifest["notes"])
+    notes = list(manifest.notes)
     if len(unreadable):
         notes.append(f"{len(unreadable)} items could not be read and are in no split")
-    files = manifest["files"]
+    ids, offsets = array("ids.npy"), array("ids_offsets.npy")
     return MultiLabelData(
         features=StoredFeatures(folder, manifest),
         targets=compact_targets(targets),
-        label_names=tuple(manifest["label_names"]),
-        split=split,
-        ids=StoredIds(open_array(folder / "ids.npy"), open_array(folder / "ids_offsets.npy"))
-        if "ids.npy" in files
-        else None,
-        clusters=open_array(folder / "clusters.npy") if "clusters.npy" in files else None,
-        name=manifest["name"],
-        kind=f"embeddings by {manifest['backbone']['name']} of {manifest['source']}",
+        label_names=manifest.label_names,
+        split={name: rows for name, rows in split.items() if len(rows)},
+        ids=None if ids is None or offsets is None else StoredIds(ids, offsets),
+        clusters=array("clusters.npy"),
+        name=manifest.name,
+        kind=f"embeddings by {manifest.backbone.get('name')} of {manifest.source}",
         notes=tuple(notes),
+        backbone=manifest.backbone,
+        unreadable=unreadable,
     )
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
+def read_state(path: Path) -> StoreState:
+    """Read what a store is going to hold."""
+    return _validated(StoreState, path)
+
+
+def read_manifest(folder: Path) -> Manifest:
     """Read a manifest and check that the store is whole: every file there, of its size."""
     if not (folder / MANIFEST).is_file():
         if (folder / STATE).is_file():
             raise file_error(
-                folder,
-                "is a store that is not complete",
-                "Run its `fairpo embed` again: it goes on.",
+                folder, "is a store that is not complete", "Run `fairpo embed` again: it goes on."
             )
         raise file_error(folder, f"is not a store of embeddings: it has no {MANIFEST}")
-    manifest: dict[str, Any] = read_json(folder / MANIFEST)
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise file_error(folder / MANIFEST, "does not describe a store of embeddings")
-    if manifest["version"] > VERSION:
-        raise file_error(
-            folder / MANIFEST, f"is of version {manifest['version']}", "Install a newer fairpo."
-        )
-    for name, file in manifest["files"].items():
+    manifest = _validated(Manifest, folder / MANIFEST)
+    for name, file in manifest.files.items():
         path = folder / Path(name).name
         if not path.is_file():
             raise file_error(path, "is missing from the store", _REPAIR)
-        if path.stat().st_size != file["bytes"]:
+        if path.stat().st_size != file.bytes:
             raise file_error(path, "is truncated or was altered", _REPAIR)
     return manifest
+
+
+def _validated(model: type[State], path: Path) -> State:
+    content = read_json(path)
+    if isinstance(content, dict) and isinstance(content.get("version"), int):
+        version = content["version"]
+        if version > VERSION:
+            raise file_error(path, f"is of version {version}", "Install a newer fairpo.")
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        key = ".".join(str(part) for part in fault["loc"])
+        problem = f"does not describe a store of embeddings ({key}: {fault['msg']})"
+        raise file_error(path, problem, _REPAIR) from error
 
 
 def verify_store(folder: Path) -> None:
@@ -200,16 +286,10 @@ def verify_store(folder: Path) -> None:
     FairPOFileError
         Names the first file that differs.
     """
-    for name, file in read_manifest(folder)["files"].items():
+    for name, file in read_manifest(folder).files.items():
         path = folder / Path(name).name
-        if sha256(path) != file["sha256"]:
+        if sha256(path) != file.sha256:
             raise file_error(path, "is damaged: its checksum differs", _REPAIR)
-
-
-def sha256(path: Path) -> str:
-    """SHA-256 of a file, read in blocks."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def open_array(path: Path) -> NDArray[Any]:
@@ -225,3 +305,68 @@ def from_bf16(bits: NDArray[np.uint16]) -> NDArray[np.float32]:
     """Read bfloat16, which NumPy does not know, from its 16 bits: float32's upper half."""
     wide: NDArray[np.uint32] = np.left_shift(bits, 16, dtype=np.uint32)
     return wide.view(np.float32)
+
+
+class GrowingArray:
+    """An ``.npy`` file of known shape, written block by block.
+
+    Written with plain writes and not through a memory map, so that a full disk is an error and
+    not the end of the process, and what was written last time can be kept.
+
+    Parameters
+    ----------
+    path : Path
+    dtype : numpy dtype
+    shape : (int, int)
+        When all rows are there.
+    done : int
+        Rows that are there already.
+
+    Raises
+    ------
+    OSError
+    """
+
+    def __init__(self, path: Path, dtype: Any, shape: tuple[int, int], done: int = 0) -> None:
+        header = self.header(dtype, shape)
+        self._stream = path.open("r+b" if done else "wb")
+        if not done:
+            self._stream.write(header)
+        self._stream.truncate(len(header) + done * self.row_bytes(dtype, shape))
+        self._stream.seek(0, os.SEEK_END)
+
+    def append(self, block: NDArray[Any]) -> None:
+        """Write rows, through to the disk."""
+        self._stream.write(np.ascontiguousarray(block).tobytes())
+        self._stream.flush()
+        os.fsync(self._stream.fileno())
+
+    def close(self) -> None:
+        """Close the file."""
+        self._stream.close()
+
+    @staticmethod
+    def header(dtype: Any, shape: tuple[int, int]) -> bytes:
+        """The bytes in front of the first row."""
+        stream = io.BytesIO()
+        descr = np.lib.format.dtype_to_descr(np.dtype(dtype))
+        entries = {"descr": descr, "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(stream, entries)
+        return stream.getvalue()
+
+    @staticmethod
+    def row_bytes(dtype: Any, shape: tuple[int, int]) -> int:
+        """Bytes of one row."""
+        return int(np.dtype(dtype).itemsize) * shape[1]
+
+    @classmethod
+    def holds(cls, path: Path, dtype: Any, shape: tuple[int, int], done: int) -> bool:
+        """Whether a file begins as this array and has at least so many rows."""
+        header = cls.header(dtype, shape)
+        try:
+            with path.open("rb") as stream:
+                begins = stream.read(len(header)) == header
+            size = path.stat().st_size
+        except OSError:
+            return False
+        return begins and size >= len(header) + done * cls.row_bytes(dtype, shape)

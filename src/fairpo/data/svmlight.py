@@ -17,6 +17,11 @@ from fairpo.data.options import DataOptions
 SUFFIXES = (".svm", ".libsvm", ".svmlight")
 
 _PARTS = {"train": "test", "trn": "tst"}
+_LINE = re.compile(
+    rb"^\s*([-+.\deE]+(,[-+.\deE]+)*)?(\s+(qid:\d+|\d+:[-+.\deE]+|\d+:(nan|[-+]?inf)))*\s*(#.*)?$",
+    re.IGNORECASE,
+)
+_MOST_LABELS = 10**8
 _HEADER = re.compile(rb"^\s*(\d+)\s+(\d+)\s+(\d+)\s*$")
 
 
@@ -45,25 +50,27 @@ def read(path: Path, options: DataOptions) -> MultiLabelData:
     ------
     FairPOFileError
     """
-    files = [path, *_sibling(path)]
+    files = [path, *([] if options.alone else _sibling(path))]
     headers = [_header(file) for file in files]
     header = headers[0]
     if any((other is None) != (header is None) for other in headers):
         problem = f"must begin as {path.name} does, with or without its counts"
         raise file_error(files[1], problem)
-    loaded = _load(files, header)
+    loaded = _load(files, header, options.n_features)
     for file, counts, (matrix, _) in zip(files, headers, loaded, strict=True):
         if counts and counts[0] != matrix.shape[0]:
             problem = f"holds {matrix.shape[0]} rows, and its first line says {counts[0]}"
             raise file_error(file, problem, "Is it whole, and no row without features and labels?")
     found = {label for _, labels in loaded for label in chain.from_iterable(labels)}
-    if not found:
+    if not found and not options.unlabelled:
         raise file_error(path, "holds no label")
     for label in found:
         if not float(label).is_integer():
             raise file_error(path, f"label {label} is not a whole number")
     numbers = sorted(int(label) for label in found)
     n_labels = header[2] if header else 0
+    if n_labels > _MOST_LABELS:
+        raise file_error(path, f"line 1: {n_labels} labels are more than {_MOST_LABELS}")
     names = range(n_labels) if n_labels else numbers
     column = {number: place for place, number in enumerate(names)}
     for number in numbers:
@@ -102,7 +109,9 @@ def _header(path: Path) -> tuple[int, int, int] | None:
     return None if match is None else (int(match[1]), int(match[2]), int(match[3]))
 
 
-def _load(files: list[Path], header: tuple[int, int, int] | None) -> list[tuple[Any, Any]]:
+def _load(
+    files: list[Path], header: tuple[int, int, int] | None, n_features: int | None
+) -> list[tuple[Any, Any]]:
     from sklearn.datasets import load_svmlight_files
 
     streams = [file.open("rb") for file in files]
@@ -114,16 +123,28 @@ def _load(files: list[Path], header: tuple[int, int, int] | None) -> list[tuple[
             streams,
             multilabel=True,
             dtype=np.float32,
-            n_features=header[1] if header else None,
+            n_features=header[1] if header else n_features,
             zero_based=True if header else "auto",
         )
     except (ValueError, OverflowError, OSError) as error:
+        for file in files:
+            _find_fault(file, skip=1 if header else 0)
         either = " or ".join(map(str, files))
         raise file_error(either, f"is not svmlight with several labels ({error})") from error
     finally:
         for stream in streams:
             stream.close()
     return list(zip(parts[::2], parts[1::2], strict=True))
+
+
+def _find_fault(path: Path, skip: int) -> None:
+    """Name the first line that is not svmlight: scikit-learn's errors do not."""
+    with path.open("rb") as stream:
+        for number, line in enumerate(stream, 1):
+            if number > skip and not _LINE.match(line):
+                shown = line[:40].decode("latin-1").strip()
+                problem = f"line {number}: {shown!r} is not labels and index:value pairs"
+                raise file_error(path, problem)
 
 
 def _targets(labels: Any, column: dict[int, int]) -> sparse.csr_array:

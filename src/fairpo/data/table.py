@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairpo._checks import file_error
-from fairpo.data.base import MultiLabelData
+from fairpo.data.base import FeatureName, MultiLabelData
 from fairpo.data.frames import (
     PATH_COLUMNS,
     SUFFIXES,
@@ -29,12 +29,12 @@ from fairpo.data.options import DataOptions
 
 _MOST_CATEGORIES = 50
 _UNNAMED = "Unnamed: "  # pandas' own name for a column without one, such as a written index
-_LISTS = ("metadata", "labels", "images", "data", "train")
+_LISTS = ("metadata", "labels", "images", "data")
 
 
 def recognises(path: Path) -> bool:
     """Whether a path is a table by name."""
-    return path.is_file() and path.suffix in SUFFIXES
+    return path.is_file() and path.suffix.lower() in SUFFIXES
 
 
 def recognises_folder(path: Path) -> bool:
@@ -59,7 +59,7 @@ def read(path: Path, options: DataOptions) -> MultiLabelData:
     FairPOFileError
         Names the file and the line or column.
     """
-    frame = read_frame(path)
+    frame = read_frame(path, options)
     text = frame.column(options.text, TEXT_COLUMNS if options.path is None else ())
     if text is not None:
         return _texts(frame, text, options)
@@ -76,6 +76,13 @@ def read_folder(path: Path, options: DataOptions) -> MultiLabelData:
     found = _list_of(path)
     if found is None and options.unlabelled:
         return _unlabelled(path)
+    tables = _tables(path)
+    if found is None and len(tables) > 1:
+        raise file_error(
+            path,
+            f"holds several tables: {', '.join(table.name for table in tables[:5])}",
+            "Put their rows into one, with a split column, or give one of them.",
+        )
     if found is None:
         raise file_error(
             path,
@@ -103,11 +110,18 @@ def _unlabelled(path: Path) -> MultiLabelData:
 
 
 def _images_in(path: Path) -> Iterator[Path]:
-    return (file for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
+    for file in path.rglob("*"):
+        if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith("."):
+            yield file
+
+
+def _tables(path: Path) -> list[Path]:
+    return [file for file in sorted(path.iterdir()) if file.suffix.lower() in SUFFIXES]
 
 
 def _list_of(path: Path) -> Path | None:
-    tables = [file for file in sorted(path.iterdir()) if file.suffix in SUFFIXES]
+    """The table that lists the images of a folder: by its usual name, or the only one."""
+    tables = _tables(path)
     named = [file for name in _LISTS for file in tables if file.stem == name]
     return named[0] if named else tables[0] if len(tables) == 1 else None
 
@@ -129,6 +143,7 @@ def _texts(frame: Frame, column: str, options: DataOptions) -> MultiLabelData:
         name=frame.path.stem,
         items=Texts(frame.texts(column)),
         kind=f"table of texts in column {column}; labels from {labels.form}",
+        notes=frame.notes,
     )
 
 
@@ -136,7 +151,7 @@ def _images(frame: Frame, column: str, options: DataOptions) -> MultiLabelData:
     labels = read_labels_of(frame, options)
     split, _ = read_split(frame, options)
     ids, _ = read_ids(frame, options)
-    root = frame.path.parent if options.images is None else options.find(options.images)
+    root = options.image_folder(frame.path.parent)
     safe = SafeFolder(root, frame.path)
     names = [
         safe.name(name, f"{frame.word} {frame.lines[row]}")
@@ -151,6 +166,7 @@ def _images(frame: Frame, column: str, options: DataOptions) -> MultiLabelData:
         name=frame.path.parent.name or frame.path.stem,
         kind=f"images listed in {frame.path.name}, column {column}; labels from {labels.form}",
         ids=ids,
+        notes=frame.notes,
     )
 
 
@@ -166,8 +182,8 @@ def _features(frame: Frame, options: DataOptions) -> MultiLabelData:
     columns = [name for name in columns if name not in unnamed]
     if not columns:
         raise file_error(frame.path, "has no column left for features besides labels and names")
-    notes = ["the column without a name is left out"] if unnamed else []
-    blocks, names = [], []
+    notes = [*frame.notes, *(["the column without a name is left out"] if unnamed else [])]
+    blocks, names = [], list[FeatureName]()
     for column in columns:
         block, categories = _feature(frame, column)
         blocks.append(block)
@@ -187,11 +203,13 @@ def _features(frame: Frame, options: DataOptions) -> MultiLabelData:
     )
 
 
-def _names(column: str, width: int, categories: list[str]) -> list[str]:
+def _names(column: str, width: int, categories: list[str]) -> list[FeatureName]:
     """Names of the features of one column, by which other tables are brought into this order."""
     if categories:
-        return [f"{column}={category}" for category in categories]
-    return [column] if width == 1 else [f"{column}[{place}]" for place in range(width)]
+        return [FeatureName(column, category) for category in categories]
+    if width == 1:
+        return [FeatureName(column)]
+    return [FeatureName(f"{column}[{place}]") for place in range(width)]
 
 
 def _feature(frame: Frame, column: str) -> tuple[NDArray[np.float32], list[str]]:

@@ -86,7 +86,7 @@ def read(path: Path, options: DataOptions) -> MultiLabelData:
     if "test" not in images:
         official["val"] = "test"
     column = {name: place for place, name in enumerate(CLASSES)}
-    root = folder if options.images is None else options.find(options.images)
+    root = options.image_folder(folder)
     below = "JPEGImages" if options.images is None else ""
     names: list[str] = []
     ids: list[str] = []

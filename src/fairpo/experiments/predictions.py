@@ -23,6 +23,10 @@ def check_predictions_path(path: Path, *, overwrite: bool) -> None:
         raise value_error("--out", must=f"end in {', '.join(_WRITERS)}", got=repr(path.name))
     if path.suffix == ".parquet":
         require("pyarrow", extra="table", purpose="writing Parquet")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise file_error(path, f"cannot be written ({error.strerror})") from error
     if path.exists() and not overwrite:
         raise file_error(path, "already exists", "Choose another file, or say --overwrite.")
 

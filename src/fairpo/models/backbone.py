@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-from fairpo._checks import value_error
+from fairpo._checks import type_error, value_error
 
 Dtype = Literal["fp32", "bf16", "autocast"]
 DTYPES = ("fp32", "bf16", "autocast")
@@ -49,8 +49,8 @@ class ModuleBackbone:
     Parameters
     ----------
     module : torch.nn.Module
-        Maps what ``prepare`` gives to (batch, n_features). Put in evaluation mode and moved to
-        ``device``.
+        Maps what ``prepare`` gives to (batch, n_features). Itself put in evaluation mode, frozen,
+        moved to ``device`` and, for "bf16", converted.
     prepare : callable
         Maps a list of images (Pillow, RGB) or texts to a tensor.
     n_features : int
@@ -96,8 +96,17 @@ class ModuleBackbone:
     def embed(self, inputs: Tensor) -> Tensor:
         """Embed a batch."""
         with autocast(self._dtype, self._device):
-            batch = inputs.to(self._device, torch.bfloat16 if self._dtype == "bf16" else None)
-            output: Tensor = self._module(batch)
+            batch = torch.as_tensor(inputs).to(self._device)
+            if self._dtype == "bf16" and batch.is_floating_point():
+                batch = batch.bfloat16()
+            output = self._module(batch)
+        if not isinstance(output, Tensor):
+            raise type_error(
+                f"the output of {self.identity['name']}",
+                must="be a tensor (batch, n_features)",
+                got=type(output).__name__,
+                do="Wrap the module so that it returns its embedding.",
+            )
         return output.cpu()
 
 

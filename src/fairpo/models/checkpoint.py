@@ -75,7 +75,7 @@ def load_weights(module: torch.nn.Module, path: Path) -> None:
 def write_checksums(folder: Path) -> None:
     """Seal a folder: the SHA-256 of each of its files, in one file, written last."""
     files = sorted(path for path in folder.iterdir() if path.is_file() and path.name != CHECKSUMS)
-    write_json(folder / CHECKSUMS, {path.name: _sha256(path) for path in files})
+    write_json(folder / CHECKSUMS, {path.name: sha256(path) for path in files})
 
 
 def verify_checksums(folder: Path) -> None:
@@ -84,11 +84,13 @@ def verify_checksums(folder: Path) -> None:
         path = folder / Path(name).name
         if not path.is_file():
             raise file_error(path, "is missing from the run", "Train it again.")
-        if _sha256(path) != expected:
+        if sha256(path) != expected:
             raise file_error(
                 path, "is truncated or was altered since the run was written", "Train it again."
             )
 
 
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, read in blocks."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

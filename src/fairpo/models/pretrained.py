@@ -55,7 +55,8 @@ class PretrainedBackbone:
             extra="text" if kind == "text" else "vision",
             purpose="a pretrained backbone",
         )
-        where = {"local_files_only": not fetch}
+        # No code that a model's folder brings is ever run.
+        where = {"local_files_only": not fetch, "trust_remote_code": False}
         try:
             config = transformers.AutoConfig.from_pretrained(name, **where)
             model = transformers.AutoModel.from_pretrained(name, use_safetensors=True, **where)

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 from scipy import sparse
 
-from fairpo._checks import unknown_name, value_error
-from fairpo.data.base import MultiLabelData, feature_rows
+from fairpo._checks import FairPOValueError, unknown_name, value_error
+from fairpo.data.base import FeatureName, MultiLabelData, feature_rows
 from fairpo.training.run import Run
 
 
@@ -24,6 +24,7 @@ def align_features(data: MultiLabelData, run: Run) -> MultiLabelData:
         A column of the run is not there, a category is new, or the numbers of features differ.
     """
     data.require_features()
+    _check_backbone(data, run)
     if data.feature_names is None or run.feature_names is None:
         if data.n_features != run.config.n_features:
             raise value_error(
@@ -35,30 +36,60 @@ def align_features(data: MultiLabelData, run: Run) -> MultiLabelData:
     if data.feature_names == run.feature_names:
         return data
     known = set(run.feature_names)
-    extra = sorted({*map(_column, data.feature_names)} - {*map(_column, known)})
+    columns = {name.column for name in run.feature_names}
+    there = {name.column for name in data.feature_names}
     for name in data.feature_names:
-        if name not in known and _column(name) not in extra:
-            raise unknown_name(f"{data.name}: feature", name, run.feature_names, of="features")
+        if name.column in columns and name not in known:
+            raise _unlike(data, name, run.feature_names)
     position = {name: place for place, name in enumerate(data.feature_names)}
-    columns = {*map(_column, data.feature_names)}
     features = np.zeros((data.n_rows, len(run.feature_names)), dtype=np.float32)
     values = feature_rows(data.features, slice(None))
     for place, name in enumerate(run.feature_names):
         if name in position:
             features[:, place] = values[:, position[name]]
-        elif _column(name) not in columns:
+        elif name.column not in there:
             raise value_error(
-                f"DATA ({data.name})", must=f"have the column {_column(name)!r}", got="none"
+                f"DATA ({data.name})", must=f"have the column {name.column!r}", got="none"
             )
-    notes = data.notes
+        elif FeatureName(name.column) in position:  # numbers where the run had categories
+            raise _unlike(data, FeatureName(name.column), run.feature_names)
+    notes, extra = data.notes, sorted(there - columns)
     if extra:
         notes = (*notes, f"columns that the run does not know are left out: {', '.join(extra)}")
     return replace(data, features=features, feature_names=run.feature_names, notes=notes)
 
 
-def _column(feature: str) -> str:
-    """Column of the table that a feature came from: ``city`` for ``city=Lima``."""
-    return feature.partition("=")[0]
+def _check_backbone(data: MultiLabelData, run: Run) -> None:
+    """Refuse embeddings by another backbone: of the same width they would score nonsense."""
+    if data.backbone is None or run.backbone is None:
+        return
+    for key in ("revision", "pooling", "preprocessing"):
+        if data.backbone.get(key) != run.backbone.get(key):
+            raise value_error(
+                f"DATA ({data.name})",
+                must=f"be embedded as the run's, by {run.backbone.get('name')} ({key} "
+                f"{run.backbone.get(key)})",
+                got=f"{data.backbone.get('name')} ({key} {data.backbone.get(key)})",
+            )
+
+
+def _unlike(
+    data: MultiLabelData, name: FeatureName, known: tuple[FeatureName, ...]
+) -> FairPOValueError:
+    """Word the error for a column that is not what it was in training."""
+    categories = [other.category for other in known if other.column == name.column]
+    if categories == [None]:
+        return value_error(
+            f"{data.name}: column {name.column!r}", must="hold numbers", got=repr(name.category)
+        )
+    if name.category is None:
+        return value_error(
+            f"{data.name}: column {name.column!r}",
+            must=f"hold {', '.join(map(str, categories[:5]))}",
+            got="numbers",
+        )
+    kind = f"{data.name}: column {name.column!r}: category"
+    return unknown_name(kind, name.category, map(str, categories), of="categories of the run")
 
 
 def align_labels(data: MultiLabelData, run: Run) -> MultiLabelData:

@@ -13,7 +13,13 @@ import torch
 from numpy.typing import NDArray
 
 from fairpo._checks import FairPOWarning, value_error
-from fairpo.data.base import Features, MultiLabelData, feature_rows, positive_counts
+from fairpo.data.base import (
+    Features,
+    MultiLabelData,
+    block_rows,
+    feature_rows,
+    positive_counts,
+)
 from fairpo.groups import LabelGroup, LabelGroups, LabelPartition, PrivilegedRule
 from fairpo.metrics import average_precision
 from fairpo.models.head import HeadSettings, Policy, Scaling
@@ -348,8 +354,9 @@ def _moments(
     """Mean and deviation of each column over rows, in blocks; a constant column has scale 1."""
     total = np.zeros(features.shape[1])
     squares = np.zeros(features.shape[1])
-    for start in range(0, len(rows), 4096):
-        block = np.asarray(feature_rows(features, rows[start : start + 4096]), dtype=np.float64)
+    size = block_rows(features.shape[1])
+    for start in range(0, len(rows), size):
+        block = np.asarray(feature_rows(features, rows[start : start + size]), dtype=np.float64)
         total += block.sum(0)
         squares += (block**2).sum(0)
     mean = total / len(rows)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fairpo._checks import FairPOError
-from fairpo.data.base import Features, Targets, dense_targets, feature_rows
+from fairpo.data.base import Features, Targets, block_rows, dense_targets, feature_rows
 from fairpo.models.head import Policy
 from fairpo.objectives import Objective, ObjectiveOutput
 from fairpo.training.reference_scores import Scores
@@ -24,7 +24,6 @@ from fairpo.training.settings import TrainingSettings
 N_TRACE = 50
 """Points of the trace of losses and weights over a training, enough for a picture."""
 
-_EVALUATION_ROWS = 4096
 _SMALLEST_BATCH = 16
 
 
@@ -291,8 +290,9 @@ def predict_logits(policy: Policy, rows: TrainingRows) -> NDArray[np.float32]:
     """Logits (rows, labels) of a policy in eval mode, in blocks of rows."""
     policy.eval()
     logits = np.empty((len(rows), policy.n_labels), dtype=np.float32)
-    for start in range(0, len(rows), _EVALUATION_ROWS):
-        block = slice(start, start + _EVALUATION_ROWS)
+    size = block_rows(max(int(rows.features.shape[1]), policy.n_labels))
+    for start in range(0, len(rows), size):
+        block = slice(start, start + size)
         reference = rows.reference_at(block) if policy.residual else None
         logits[block] = policy(rows.features_at(block), reference).numpy()
     return logits

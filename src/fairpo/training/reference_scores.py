@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import hashlib
 import os
+import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,12 +14,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fairpo.data.base import Features, MultiLabelData, feature_rows
-from fairpo.data.store import StoredFeatures
+from fairpo.data.base import (
+    Features,
+    MultiLabelData,
+    block_rows,
+    feature_rows,
+    row_numbers,
+)
+from fairpo.data.store import GrowingArray, StoredFeatures
 from fairpo.models.head import Policy
 
 _BLOCK = 4096
 _FOLDER = "reference"
+_ABANDONED_SECONDS = 3600
 
 
 class Scores(Protocol):
@@ -49,12 +58,13 @@ class HeadScores:
     @torch.no_grad()
     def __getitem__(self, rows: NDArray[np.int64] | slice) -> NDArray[np.float32]:
         """Logits (len(rows), L), in blocks of rows."""
-        numbers = np.arange(self.shape[0])[rows] if isinstance(rows, slice) else rows
+        numbers = row_numbers(rows, self.shape[0])
+        size = block_rows(max(int(self._features.shape[1]), self.shape[1]))
         logits = np.empty((len(numbers), self.shape[1]), dtype=np.float32)
-        for start in range(0, len(numbers), _BLOCK):
-            block = feature_rows(self._features, numbers[start : start + _BLOCK])
+        for start in range(0, len(numbers), size):
+            block = feature_rows(self._features, numbers[start : start + size])
             inputs = torch.from_numpy(np.asarray(block, dtype=np.float32))
-            logits[start : start + _BLOCK] = self._policy(inputs).numpy()
+            logits[start : start + size] = self._policy(inputs).numpy()
         return logits
 
 
@@ -113,12 +123,10 @@ def _write(path: Path, scores: HeadScores, budget: int) -> NDArray[np.float32]:
     _make_room(path.parent, budget - scores.shape[0] * scores.shape[1] * 4)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp")
     try:
-        logits = np.lib.format.open_memmap(
-            temporary, mode="w+", dtype=np.float32, shape=scores.shape
-        )
-        for start in range(0, scores.shape[0], _BLOCK):
-            logits[start : start + _BLOCK] = scores[slice(start, start + _BLOCK)]
-        logits.flush()
+        array = GrowingArray(temporary, np.float32, scores.shape)
+        with closing(array):
+            for start in range(0, scores.shape[0], _BLOCK):
+                array.append(scores[slice(start, start + _BLOCK)])
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -127,7 +135,13 @@ def _write(path: Path, scores: HeadScores, budget: int) -> NDArray[np.float32]:
 
 
 def _make_room(folder: Path, left: int) -> None:
-    """Delete the logits used longest ago until the others take at most ``left`` bytes."""
+    """Delete the logits used longest ago until the others take at most ``left`` bytes.
+
+    And what killed processes left: files that were begun and not touched for an hour.
+    """
+    for path in folder.glob(".*.tmp"):
+        if time.time() - path.stat().st_mtime > _ABANDONED_SECONDS:
+            path.unlink(missing_ok=True)
     files = sorted(folder.glob("*.npy"), key=lambda path: path.stat().st_mtime, reverse=True)
     for path in files:
         left -= path.stat().st_size

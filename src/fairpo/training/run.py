@@ -29,7 +29,13 @@ from fairpo._checks import (
     file_error,
     value_error,
 )
-from fairpo.data.base import Features, MultiLabelData, feature_rows
+from fairpo.data.base import (
+    FeatureName,
+    Features,
+    MultiLabelData,
+    block_rows,
+    feature_rows,
+)
 from fairpo.data.options import DataOptions
 from fairpo.data.store import StoredFeatures
 from fairpo.groups import LabelGroup, LabelGroups
@@ -89,8 +95,10 @@ class Run:
         ``None`` where the reference was scores only.
     reference_logits : float32 array, shape (n, L), or None
         Those scores, for the rows of the run's data set.
-    feature_names : tuple of str or None
+    feature_names : tuple of FeatureName or None
         Where the run was trained on a table.
+    backbone : dict or None
+        What made the features, where the run was trained on a store of embeddings.
     """
 
     folder: Path
@@ -100,7 +108,8 @@ class Run:
     policy: Policy
     reference: Policy | None
     reference_logits: NDArray[np.float32] | None
-    feature_names: tuple[str, ...] | None = None
+    feature_names: tuple[FeatureName, ...] | None = None
+    backbone: dict[str, Any] | None = None
 
     def predict_logits(
         self, features: ArrayLike | Features, reference_logits: ArrayLike | None = None
@@ -150,13 +159,14 @@ def exact_logits(
     """Logits in float64, so that a row's do not depend on the rows it is predicted with."""
     exact = copy.deepcopy(policy).double().eval()
     blocks = []
-    for start in range(0, features.shape[0], 4096):
-        rows = feature_rows(features, slice(start, start + 4096))
+    size = block_rows(max(int(features.shape[1]), policy.n_labels))
+    for start in range(0, features.shape[0], size):
+        rows = feature_rows(features, slice(start, start + size))
         block = torch.from_numpy(np.asarray(rows, dtype=np.float64))
         scores = None
         if reference_logits is not None:
             scores = torch.from_numpy(
-                np.asarray(reference_logits, dtype=np.float64)[start : start + 4096]
+                np.asarray(reference_logits, dtype=np.float64)[start : start + size]
             )
         blocks.append(exact(block, scores).numpy())
     if not blocks:
@@ -240,8 +250,10 @@ def write_run(
         for group in fitted.groups.groups
     ]
     write_json(folder / "labels.json", {"label_names": list(data.label_names), "groups": groups})
-    if data.feature_names is not None:
-        write_json(folder / FEATURES, {"feature_names": list(data.feature_names)})
+    if data.feature_names is not None or data.backbone is not None:
+        names = None if data.feature_names is None else [list(name) for name in data.feature_names]
+        backbone = None if data.backbone is None else dict(data.backbone)
+        write_json(folder / FEATURES, {"names": names, "backbone": backbone})
     write_weights(folder / "model.safetensors", fitted.policy.state_dict())
     if reference.policy is not None:
         write_weights(folder / "reference.safetensors", reference.policy.state_dict())
@@ -294,11 +306,20 @@ def load(folder: str | Path) -> Run:
         reference = Policy(config.n_features, config.n_labels, config.head)
         load_weights(reference, folder / "reference.safetensors")
         reference.eval()
-    names = None
+    made: dict[str, Any] = {}
     if (folder / FEATURES).is_file():
-        names = tuple(read_json(folder / FEATURES)["feature_names"])
-    label_names = tuple(labels["label_names"])
-    return Run(folder, config, label_names, groups, policy, reference, logits, names)
+        made = read_json(folder / FEATURES)
+    return Run(
+        folder,
+        config,
+        tuple(labels["label_names"]),
+        groups,
+        policy,
+        reference,
+        logits,
+        tuple(FeatureName(*name) for name in made["names"]) if made.get("names") else None,
+        made.get("backbone"),
+    )
 
 
 def _read_config(path: Path) -> RunConfig:
