@@ -691,8 +691,9 @@ def test_an_unknown_kind_lists_what_is_known(tmp_path, name):
     path = tmp_path / name
     path.mkdir() if name == "folder" else path.write_text("hello")
     message = refused(path, "is not a kind of data that can be read", "--format NAME overrules")
-    for kind, found in FORMATS.items():
-        assert f"{kind}: {found.words}" in message
+    for kind in FORMATS:
+        assert kind in message
+    assert "fairpo data formats" in message
     assert "digits, openml:NAME, hf:NAME" in message
 
 

@@ -123,10 +123,13 @@ def load(source: str, told: DataOptions, *, as_it_is: bool = False) -> MultiLabe
 
     ``as_it_is`` takes no split that the source does not have: predictions need none.
     """
+    import os
+
     from fairpo.cli.show import say
     from fairpo.data import load_data
     from fairpo.data.formats import read_source
 
+    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")  # ours is enough
     data = read_source(source, told) if as_it_is else load_data(source, told)
     say(f"{data.name}: {data.kind}")
     for note in data.notes:

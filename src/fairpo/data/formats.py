@@ -114,9 +114,10 @@ def recognise(path: Path, wanted: str | None = None) -> str:
     for name, candidate in FORMATS.items():
         if candidate.function(candidate.recognises)(path):
             return name
-    known = "; ".join(f"{name}: {candidate.words}" for name, candidate in FORMATS.items())
     raise file_error(
         path,
         "is not a kind of data that can be read",
-        f"Known are digits, openml:NAME, hf:NAME, and {known}. --format NAME overrules.",
+        f"Known are digits, openml:NAME, hf:NAME, and files and folders of the formats "
+        f"{', '.join(FORMATS)}; `fairpo data formats` says what they look like, and --format NAME "
+        "overrules.",
     )

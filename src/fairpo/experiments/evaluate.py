@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fairpo._checks import FairPOWarning
 from fairpo.data import DataOptions, load_data, with_all_splits
-from fairpo.data.base import MultiLabelData, feature_rows, fingerprint
+from fairpo.data.base import MultiLabelData, fingerprint
 from fairpo.data.formats import read_source
 from fairpo.metrics import LabelFrame
 from fairpo.training.alignment import align_features, align_labels
@@ -59,10 +59,11 @@ def evaluate_run(
             data = with_all_splits(data, told)
     data = align_labels(align_features(data, run), run)
     rows = data.rows("test")
-    features, targets = feature_rows(data.features, rows), data.targets_of(rows)
-    scores = None if reference_logits is None else reference_logits[rows]
-    logits = run.predict_logits(features, scores)
-    known = scores if run.reference is None else exact_logits(run.reference, features)
+    targets = data.targets_of(rows)
+    logits = run.predict_logits(data.features, reference_logits, rows=rows)
+    known: NDArray[Any] | None = None if reference_logits is None else reference_logits[rows]
+    if run.reference is not None:
+        known = exact_logits(run.reference, data.features, rows=rows)
     mapping = run.groups.as_mapping()
 
     def metrics(values: NDArray[Any]) -> dict[str, Any]:

@@ -67,9 +67,9 @@ def load_backbone(
     checked, place = check_dtype(dtype), choose_device(device)
     if name == DIGITS:
         return _digits(checked, place)
-    from fairpo.models.pretrained import PretrainedBackbone
+    from fairpo.models.pretrained import load_pretrained
 
-    return PretrainedBackbone(
+    return load_pretrained(
         name, kind=kind, pooling=pooling, dtype=checked, device=place, fetch=fetch
     )
 

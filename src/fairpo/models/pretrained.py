@@ -14,6 +14,7 @@ from torch import Tensor
 from fairpo._checks import FairPOError, file_error, value_error
 from fairpo._optional import require
 from fairpo.models.backbone import Dtype, autocast, frozen
+from fairpo.models.checkpoint import sha256
 
 DEFAULT_IMAGE = "google/vit-base-patch16-224-in21k"
 DEFAULT_TEXT = "sentence-transformers/all-MiniLM-L6-v2"
@@ -23,61 +24,45 @@ _POOLINGS = ("cls", "mean")
 
 
 class PretrainedBackbone:
-    """A frozen ``AutoModel`` and the processor or tokenizer that belongs to it.
+    """A model of transformers, frozen, and the processor or tokenizer that belongs to it.
 
     Parameters
     ----------
-    name : str
-        Local folder, or name on the hub.
-    kind, pooling, dtype, device, fetch
+    model : transformers.PreTrainedModel
+        Put in evaluation mode, moved to ``device`` and, for "bf16", converted.
+    processor : image processor or tokenizer
+    kind : "image" or "text"
+    name, revision : str
+        What the manifest says.
+    pooling, dtype, device
         See :func:`fairpo.models.backbones.load_backbone`.
 
     Raises
     ------
-    FairPOFileError
-        No such model here, or its files are damaged.
     FairPOValueError
-        The model has no such pooling, or reads something else.
+        The model has no such pooling.
     """
 
     def __init__(
         self,
-        name: str,
+        model: Any,
+        processor: Any,
         *,
-        kind: Literal["image", "text"] | None,
-        pooling: str | None,
-        dtype: Dtype,
-        device: str,
-        fetch: bool,
+        kind: Literal["image", "text"],
+        name: str,
+        revision: str,
+        pooling: str | None = None,
+        dtype: Dtype = "fp32",
+        device: str = "cpu",
     ) -> None:
-        transformers = require(
-            "transformers",
-            extra="text" if kind == "text" else "vision",
-            purpose="a pretrained backbone",
-        )
-        # No code that a model's folder brings is ever run.
-        where = {"local_files_only": not fetch, "trust_remote_code": False}
-        try:
-            config = transformers.AutoConfig.from_pretrained(name, **where)
-            model = transformers.AutoModel.from_pretrained(name, use_safetensors=True, **where)
-            self.kind = kind or _kind(name, config)
-            self._processor = (
-                transformers.AutoImageProcessor.from_pretrained(name, backend="pil", **where)
-                if self.kind == "image"
-                else transformers.AutoTokenizer.from_pretrained(name, **where)
-            )
-        except FairPOError:
-            raise
-        except Exception as error:  # transformers raises errors of many kinds here
-            raise _not_loaded(name, fetch, error) from error
-        model = getattr(model, "vision_model" if self.kind == "image" else "text_model", model)
-        revision = getattr(config, "_commit_hash", None) or _folder_digest(Path(name))
+        self.kind = kind
+        self._processor = processor
         self._model = frozen(model, dtype, device)
         self._dtype: Dtype = dtype
         self._device = device
-        self._prefix = _tokens_before_patches(self._model) if self.kind == "image" else 0
+        self._prefix = _tokens_before_patches(model) if kind == "image" else 0
         self._pooling = self._choose_pooling(name, pooling)
-        self.n_features = int(self.embed(self.prepare([_sample(self.kind)])).shape[1])
+        self.n_features = self._width()
         self.identity = {
             "name": name,
             "revision": revision,
@@ -135,6 +120,10 @@ class PretrainedBackbone:
             )
         return pooling or ("cls" if self.kind == "image" and has_cls else "mean")
 
+    def _width(self) -> int:
+        """Width of the embeddings: transformers' configurations name it in many ways."""
+        return int(self.embed(self.prepare([_sample(self.kind)])).shape[1])
+
     def _longest(self) -> int:
         return int(min(self._processor.model_max_length, _LONGEST))
 
@@ -152,6 +141,64 @@ class PretrainedBackbone:
         }
         plain: dict[str, Any] = json.loads(json.dumps(settings, default=str))
         return plain
+
+
+def load_pretrained(
+    name: str,
+    *,
+    kind: Literal["image", "text"] | None,
+    pooling: str | None,
+    dtype: Dtype,
+    device: str,
+    fetch: bool,
+) -> PretrainedBackbone:
+    """Load a model of transformers as a backbone.
+
+    Parameters
+    ----------
+    name : str
+        Local folder, or name on the hub.
+    kind, pooling, dtype, device, fetch
+        See :func:`fairpo.models.backbones.load_backbone`.
+
+    Raises
+    ------
+    FairPOFileError
+        No such model here, or its files are damaged.
+    FairPOValueError
+        The model has no such pooling, or reads something else.
+    """
+    transformers = require(
+        "transformers",
+        extra="text" if kind == "text" else "vision",
+        purpose="a pretrained backbone",
+    )
+    # No code that a model's folder brings is ever run, and no pickle is loaded.
+    where = {"local_files_only": not fetch, "trust_remote_code": False}
+    try:
+        config = transformers.AutoConfig.from_pretrained(name, **where)
+        model = transformers.AutoModel.from_pretrained(name, use_safetensors=True, **where)
+        reads = kind or _kind(name, config)
+        processor = (
+            transformers.AutoImageProcessor.from_pretrained(name, backend="pil", **where)
+            if reads == "image"
+            else transformers.AutoTokenizer.from_pretrained(name, **where)
+        )
+    except FairPOError:
+        raise
+    except Exception as error:  # transformers raises errors of many kinds here
+        raise _not_loaded(name, fetch, error) from error
+    tower = "vision_model" if reads == "image" else "text_model"
+    return PretrainedBackbone(
+        getattr(model, tower, model),
+        processor,
+        kind=reads,
+        name=name,
+        revision=getattr(config, "_commit_hash", None) or _folder_digest(Path(name)),
+        pooling=pooling,
+        dtype=dtype,
+        device=device,
+    )
 
 
 def _kind(name: str, config: Any) -> Literal["image", "text"]:
@@ -184,9 +231,7 @@ def _folder_digest(folder: Path) -> str:
     digest = hashlib.sha256()
     for path in sorted(folder.iterdir()):
         if path.is_file() and path.suffix in (".json", ".safetensors", ".txt", ".model"):
-            digest.update(path.name.encode())
-            with path.open("rb") as stream:
-                digest.update(hashlib.file_digest(stream, "sha256").digest())
+            digest.update(f"{path.name} {sha256(path)}".encode())
     return digest.hexdigest()[:40]
 
 

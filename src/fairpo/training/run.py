@@ -112,7 +112,11 @@ class Run:
     backbone: dict[str, Any] | None = None
 
     def predict_logits(
-        self, features: ArrayLike | Features, reference_logits: ArrayLike | None = None
+        self,
+        features: ArrayLike | Features,
+        reference_logits: ArrayLike | None = None,
+        *,
+        rows: NDArray[np.int64] | None = None,
     ) -> NDArray[np.float64]:
         """Logits (rows, labels) for features (rows, n_features).
 
@@ -121,6 +125,8 @@ class Run:
         features : array, CSR or store, shape (rows, n_features)
         reference_logits : array, shape (rows, labels), optional
             Needed where the run is a residual on scores of another model, and only there.
+        rows : int array, optional
+            Only these rows, read block by block; all when not given.
 
         Raises
         ------
@@ -142,7 +148,8 @@ class Run:
                 got="none",
                 do="Give its scores for these rows (--reference scores.npy).",
             )
-        return exact_logits(self.policy, array, reference_logits if self.config.residual else None)
+        scores = reference_logits if self.config.residual else None
+        return exact_logits(self.policy, array, scores, rows)
 
     def predict_proba(
         self, features: ArrayLike | Features, reference_logits: ArrayLike | None = None
@@ -154,24 +161,36 @@ class Run:
 
 @torch.no_grad()
 def exact_logits(
-    policy: Policy, features: Features, reference_logits: ArrayLike | None = None
+    policy: Policy,
+    features: Features,
+    reference_logits: ArrayLike | None = None,
+    rows: NDArray[np.int64] | None = None,
 ) -> NDArray[np.float64]:
-    """Logits in float64, so that a row's do not depend on the rows it is predicted with."""
+    """Logits in float64, so that a row's do not depend on the rows it is predicted with.
+
+    Parameters
+    ----------
+    policy : Policy
+    features : array, CSR or store, shape (n, d)
+    reference_logits : array, shape (n, L), optional
+    rows : int array, shape (m,), optional
+        Only these rows; all when not given.
+
+    Returns
+    -------
+    float64 array, shape (m, L)
+    """
     exact = copy.deepcopy(policy).double().eval()
-    blocks = []
+    chosen = np.arange(features.shape[0]) if rows is None else rows
+    known = None if reference_logits is None else np.asarray(reference_logits)
+    logits = np.empty((len(chosen), policy.n_labels))
     size = block_rows(max(int(features.shape[1]), policy.n_labels))
-    for start in range(0, features.shape[0], size):
-        rows = feature_rows(features, slice(start, start + size))
-        block = torch.from_numpy(np.asarray(rows, dtype=np.float64))
-        scores = None
-        if reference_logits is not None:
-            scores = torch.from_numpy(
-                np.asarray(reference_logits, dtype=np.float64)[start : start + size]
-            )
-        blocks.append(exact(block, scores).numpy())
-    if not blocks:
-        return np.empty((0, policy.n_labels))
-    return np.concatenate(blocks)
+    for start in range(0, len(chosen), size):
+        at = chosen[start : start + size]
+        block = torch.from_numpy(np.asarray(feature_rows(features, at), dtype=np.float64))
+        scores = None if known is None else torch.from_numpy(known[at].astype(np.float64))
+        logits[start : start + size] = exact(block, scores).numpy()
+    return logits
 
 
 def check_output(folder: Path, *, overwrite: bool) -> None:
