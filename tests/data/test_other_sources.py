@@ -298,7 +298,7 @@ def test_class_labels_one_a_row(hugging_face, tmp_path):
     [
         ([["a"], ["b", None]], "row 1: labels holds None, which is not a label name"),
         ([["a"], [""]], "row 1: labels holds '', which is not a label name"),
-        ([[1.0, 0.0], [0.0, 1.0]], "row 0: labels holds 1.0, which is not a label name"),
+        ([[1, 0], [0, 1]], "row 0: labels holds 1, which is not a label name"),
         ([3, 17], "row 0: labels holds 3, which is not a label name"),
         ([[["a"]], [["b"]]], "row 0: labels holds ['a'], which is not a label name"),
         ([[], []], "column 'labels' holds no label"),

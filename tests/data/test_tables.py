@@ -771,3 +771,13 @@ def test_the_writer_of_these_tests_writes_what_a_csv_module_reads(tmp_path):
     path = write(tmp_path, {"x": ['a "b", c', "d\ne"], "label": ["a", None]})
     rows = list(csv.reader(io.StringIO(path.read_text())))
     assert rows == [["x", "label"], ['a "b", c', "a"], ["d\ne", ""]]
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
+def test_multi_hot_lists_as_transformers_wants_them(tmp_path, suffix):
+    rows = [[1.0, 0.0, 0.0], [0.0, 1.0, 1.0], [0.0, 0.0, 0.0]]
+    data = read(write(tmp_path, {"x": [1, 2, 3], "labels": rows}, suffix))
+    assert data.label_names == ("label_0", "label_1", "label_2")
+    assert data.targets.tolist() == [[1, 0, 0], [0, 1, 1], [0, 0, 0]]
+    path = write(tmp_path, {"x": [1, 2, 3], "labels": [[1.0], [0.0, 1.0], [0.5]]}, suffix)
+    refused(path, "labels holds 1.0, which is not a label name")

@@ -18,8 +18,13 @@ from scipy import sparse
 
 from fairpo._checks import FairPOFileError, check_unique, file_error
 from fairpo._optional import require
-from fairpo.data.base import Targets, check_negatives, compact_targets
-from fairpo.data.labels import names_to_targets
+from fairpo.data.base import (
+    Targets,
+    check_negatives,
+    compact_targets,
+    default_label_names,
+)
+from fairpo.data.labels import multi_hot, names_to_targets
 from fairpo.data.options import DataOptions
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".jsonl")
@@ -329,6 +334,10 @@ def read_labels_of(frame: Frame, options: DataOptions) -> FrameLabels:
         return FrameLabels(
             _indicators(frame, columns), tuple(columns), tuple(columns), "indicator columns"
         )
+    hot = multi_hot([_plain(value) for value in frame.table[columns[0]].tolist()])
+    if hot is not None:
+        names = default_label_names(hot.shape[1])
+        return FrameLabels(hot, names, tuple(columns), f"lists of 0.0 and 1.0 in {columns[0]}")
     rows, form = _name_lists(frame, columns[0], options.delimiter)
     names = tuple(sorted({name for row in rows for name in row}))
     if not names:
@@ -420,7 +429,9 @@ def _listed_in_text(frame: Frame, column: str, texts: list[str]) -> list[list[st
 
 def _plain(value: Any) -> Any:
     """A cell as a list, text, number or None, whatever container pandas gave."""
-    if isinstance(value, np.ndarray | tuple | set | frozenset):
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, tuple | set | frozenset):
         return list(value)
     if isinstance(value, list | str) or value is None:
         return value

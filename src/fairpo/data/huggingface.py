@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from fairpo._checks import file_error
 from fairpo._optional import require
-from fairpo.data.base import MultiLabelData, Targets, compact_targets
+from fairpo.data.base import MultiLabelData, Targets, compact_targets, default_label_names
 from fairpo.data.frames import LABEL_COLUMNS, SPLIT_NAMES, TEXT_COLUMNS
 from fairpo.data.items import EncodedImages, Items, Texts
-from fairpo.data.labels import names_to_targets
+from fairpo.data.labels import multi_hot, names_to_targets
 from fairpo.data.listing import SafeFolder
 from fairpo.data.options import DataOptions
 
@@ -142,8 +142,12 @@ def _targets(
     feature = table.features[column]
     inner = getattr(feature, "feature", feature)
     classes = tuple(inner.names) if isinstance(inner, datasets.ClassLabel) else ()
+    values = list(table[column])
+    hot = multi_hot(values)
+    if hot is not None:
+        return hot, default_label_names(hot.shape[1])
     rows = []
-    for row, value in enumerate(table[column]):
+    for row, value in enumerate(values):
         codes = _listed(value)
         found = [classes[code] if classes and _is_class(code, classes) else code for code in codes]
         for name in found:

@@ -125,6 +125,20 @@ def names_to_targets(rows: Sequence[Sequence[str]], names: Sequence[str]) -> Tar
     )
 
 
+def multi_hot(rows: Sequence[Any]) -> NDArray[np.int8] | None:
+    """Read lists of 0.0 and 1.0, all of one length, as transformers' multi-label models want them.
+
+    Returns None for anything else. Lists of whole numbers are not taken: they may be class numbers.
+    """
+    if not rows or not all(isinstance(row, list) and row for row in rows):
+        return None
+    if len({len(row) for row in rows}) > 1:
+        return None
+    if not all(isinstance(value, float) and value in (0.0, 1.0) for row in rows for value in row):
+        return None
+    return np.array(rows, dtype=np.int8)
+
+
 def _read_binary(y: NDArray[Any]) -> tuple[Targets, LabelForm]:
     check_classification_targets(y)
     classes = np.unique(y)
