@@ -781,3 +781,9 @@ def test_multi_hot_lists_as_transformers_wants_them(tmp_path, suffix):
     assert data.targets.tolist() == [[1, 0, 0], [0, 1, 1], [0, 0, 0]]
     path = write(tmp_path, {"x": [1, 2, 3], "labels": [[1.0], [0.0, 1.0], [0.5]]}, suffix)
     refused(path, "labels holds 1.0, which is not a label name")
+
+
+def test_names_that_hold_another_mark_are_told(tmp_path):
+    data = read(write(tmp_path, {"x": [1, 2], "labels": ["a;b,c", "a,b"]}))
+    assert data.label_names == ("a", "a,b", "b,c")
+    assert "some names hold ','" in data.kind

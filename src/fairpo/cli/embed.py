@@ -101,9 +101,10 @@ def embed(
     if done.unreadable:
         shown = ", ".join(done.unreadable[:5]) + (", ..." if len(done.unreadable) > 5 else "")
         say(f"note: {len(done.unreadable)} items could not be read and are in no split: {shown}")
+    by = " by the first process" if world_size > 1 else ""
     print(
         f"{done.n_rows} rows x {done.n_features} features: {out} "
-        f"({done.n_done} embedded now, {rate:.1f} {kind}s/s)"
+        f"({done.n_done} embedded now{by}, {rate:.1f} {kind}s/s)"
     )
 
 

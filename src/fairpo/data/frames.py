@@ -411,7 +411,13 @@ def _name_lists(frame: Frame, column: str, delimiter: str | None) -> tuple[list[
     for row, text in enumerate(texts):
         parts = text.split(chosen) if chosen and text else [text] if text else []
         rows.append([_name(frame, row, column, part) for part in parts])
-    return rows, f"{column}, split at {chosen!r}" if chosen else f"{column}, one label a row"
+    if not chosen:
+        return rows, f"{column}, one label a row"
+    form = f"{column}, split at {chosen!r}"
+    others = [mark for mark in _DELIMITERS if any(mark in name for row in rows for name in row)]
+    if others:
+        form += f" (some names hold {others[0]!r}; --data-option delimiter=MARK splits elsewhere)"
+    return rows, form
 
 
 def _listed_in_text(frame: Frame, column: str, texts: list[str]) -> list[list[str]]:
