@@ -73,7 +73,7 @@ def read(path: Path, options: DataOptions) -> MultiLabelData:
         Broken JSON (by line and column), a missing key or unknown number (by its place in the
         file), or a file name that leads out of the folder.
     """
-    files = _of_one_year(path, _files(path), options)
+    year, files = _of_one_year(path, _files(path), options)
     parts = {name: read_instances(file) for name, file in files.items()}
     first = next(iter(parts.values()))
     for part in parts.values():
@@ -81,13 +81,12 @@ def read(path: Path, options: DataOptions) -> MultiLabelData:
             raise file_error(part.path, f"has other categories than {first.path.name}")
     numbers = sorted(first.categories)
     column = {number: place for place, number in enumerate(numbers)}
-    roots = _image_folders(path, files, options)
     root = options.image_folder(path)
     names: list[str] = []
     split: dict[str, NDArray[np.int64]] = {}
     rows, columns = [], []
     for name, part in parts.items():
-        folder = roots[name]
+        folder = _image_folder(path, f"{name}{year}", options)
         safe = SafeFolder(root, part.path)
         for place, listed in enumerate(part.names):
             names.append(safe.name(listed, f"images[{place}]", below=folder))
@@ -99,14 +98,13 @@ def read(path: Path, options: DataOptions) -> MultiLabelData:
         (np.ones(len(rows), dtype=np.int8), (rows, columns)), shape=(len(names), len(numbers))
     )
     empty = int((np.diff(targets.indptr) == 0).sum())
-    year = _NAME.match(next(iter(files.values())).name)
     return image_data(
         root,
         names,
         compact_targets(targets),
         tuple(first.categories[number] for number in numbers),
         split,
-        name=f"coco{year['year'] if year else ''}",
+        name=f"coco{year}",
         kind=f"MS-COCO, {' and '.join(file.name for file in files.values())}",
         notes=[f"{empty} of {len(names)} images have no annotation and are kept"] if empty else [],
     )
@@ -125,7 +123,8 @@ def _files(path: Path) -> dict[tuple[str, str], Path]:
 
 def _of_one_year(
     path: Path, files: dict[tuple[str, str], Path], options: DataOptions
-) -> dict[str, Path]:
+) -> tuple[str, dict[str, Path]]:
+    """The year to read, and its annotation files by part."""
     years = sorted({year for _, year in files})
     if options.year is None and len(years) > 1:
         raise file_error(
@@ -138,18 +137,13 @@ def _of_one_year(
     if not chosen:
         known = f"it has {' and '.join(years)}" if years else "it has none"
         raise file_error(path, f"has no instances_*{year}.json ({known})")
-    return chosen
+    return year, chosen
 
 
-def _image_folders(path: Path, files: dict[str, Path], options: DataOptions) -> dict[str, str]:
-    """Folder of each part's images, below the root."""
-    folders = {}
-    for part, file in files.items():
-        match = _NAME.match(file.name)
-        name = f"{part}{match['year']}" if match else part
-        nested = options.images is None and (path / "images" / name).is_dir()
-        folders[part] = f"images/{name}" if nested else name
-    return folders
+def _image_folder(path: Path, name: str, options: DataOptions) -> str:
+    """Folder of a part's images, below the root: ``train2017`` or ``images/train2017``."""
+    nested = options.images is None and (path / "images" / name).is_dir()
+    return f"images/{name}" if nested else name
 
 
 def read_instances(path: Path) -> _Annotations:
