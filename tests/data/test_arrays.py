@@ -4,7 +4,7 @@ from scipy import sparse
 
 from fairpo import load_data
 from fairpo._checks import FairPOFileError, FairPOValueError
-from fairpo.data.base import feature_rows
+from fairpo.data.base import as_targets, feature_rows
 
 
 def test_splits_come_from_the_indices_and_the_rest_is_validation(npz, data):
@@ -97,3 +97,59 @@ def test_wide_sparse_features_stay_sparse(tmp_path):
     assert sparse.issparse(loaded.features)
     rows = np.array([5, 1, 1])
     assert np.array_equal(feature_rows(loaded.features, rows), X[rows].toarray().astype("f4"))
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("Y", {"Y_indices": np.array([0, 2_000_000_000, 1])}),
+        ("X", {"X_indices": np.array([0, -2_000_000_000, 1])}),
+        ("X", {"X_indptr": np.array([0, 5, 3])}),
+        ("Y", {"Y_shape": np.array(3)}),
+        ("X", {"X_data": np.ones(1)}),
+    ],
+)
+def test_sparse_parts_that_lead_outside_are_refused(tmp_path, name, changes):
+    """SciPy builds such a matrix, and reads and writes where nothing of it lies."""
+    parts = {"data": np.ones(3), "indices": np.array([0, 1, 1]), "indptr": np.array([0, 1, 3])}
+    parts["shape"] = np.array([2, 2])
+    arrays = {f"{matrix}_{part}": value for matrix in "XY" for part, value in parts.items()}
+    path = tmp_path / "set.npz"
+    np.savez(path, **{**arrays, **changes})
+    with pytest.raises(FairPOFileError, match="set.npz: holds no valid sparse matrix"):
+        load_data(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"X": np.float32(1)}, "X must hold numbers in two dimensions"),
+        ({"X": np.array([["a"], ["b"]])}, "X must hold numbers in two dimensions"),
+        ({"train_idx": np.array([0.5, 1.5])}, "train_idx must be a list of whole numbers"),
+        ({"ids": np.array([["a"], ["b"]])}, "ids must be a list of names"),
+        ({"clusters": np.array(["a", "b"])}, "clusters must be a list of whole numbers"),
+    ],
+)
+def test_arrays_of_another_kind_are_named(tmp_path, changes, message):
+    path = tmp_path / "set.npz"
+    np.savez(path, **{"X": np.ones((2, 2)), "Y": np.eye(2), **changes})
+    with pytest.raises(FairPOFileError, match=f"set.npz: {message}"):
+        load_data(path)
+
+
+def test_masks_are_indices(tmp_path):
+    path = tmp_path / "set.npz"
+    mask = np.arange(10) < 6
+    np.savez(path, X=np.eye(10), Y=np.eye(10)[:, :2], train_idx=mask, test_idx=np.arange(6, 8))
+    split = load_data(path).split
+    assert {name: len(rows) for name, rows in split.items()} == {
+        "train": 6,
+        "test": 2,
+        "validation": 2,
+    }
+
+
+def test_an_entry_given_twice_is_one(tmp_path):
+    Y = sparse.csr_array((np.ones(2), np.array([1, 1]), np.array([0, 2])), shape=(1, 3))
+    with pytest.raises(FairPOValueError, match="other entries, such as 2"):
+        as_targets(Y)

@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -136,3 +138,20 @@ def test_unknown_options_are_refused(vit):
         load_backbone(vit, dtype="fp16")
     with pytest.raises(FairPOValueError, match="device must be auto, cpu or cuda, got 'tpu'"):
         load_backbone(vit, device="tpu")
+
+
+def test_code_that_a_folder_brings_is_never_run(tmp_path):
+    folder = tmp_path / "evil"
+    image_model(folder)
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"model_type": "evil", "auto_map": {"AutoConfig": "evil.EvilConfig"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    marker = tmp_path / "was_here"
+    (folder / "evil.py").write_text(
+        "import pathlib\nfrom transformers import ViTConfig\n"
+        f"pathlib.Path({str(marker)!r}).write_text('x')\n"
+        "class EvilConfig(ViTConfig):\n    model_type = 'evil'\n"
+    )
+    with pytest.raises(FairPOFileError, match="is not a model that transformers can load"):
+        load_backbone(str(folder))
+    assert not marker.exists()
