@@ -58,8 +58,8 @@ def test_fingerprints_follow_the_content():
     pixels = np.zeros((2, 4, 4, 3), dtype=np.uint8)
     other = pixels + 1
     assert Texts(["a", "bc"]).fingerprint() != Texts(["ab", "c"]).fingerprint()
-    first, second = (ImageArrays(lambda p=p: p, 2, "x").fingerprint() for p in (pixels, other))
+    first, second = (ImageArrays(2, "x", lambda p=p: p).fingerprint() for p in (pixels, other))
     assert first != second
-    assert EncodedImages(lambda row: b"", 1, "x", "table 1").fingerprint() == "table 1"
+    assert EncodedImages(1, "x", lambda row: b"", "table 1").fingerprint() == "table 1"
     with pytest.raises(FairPOFileError, match=r"x\[0\]: holds no image"):
-        EncodedImages(lambda row: b"", 1, "x", "t").load(0)
+        EncodedImages(1, "x", lambda row: b"", "t").load(0)

@@ -202,7 +202,7 @@ def load_digits_scenes(
         ids=tuple(name for part in parts for name in _ids(part)),
         clusters=blocks,
         name="digits",
-        items=ImageArrays(images, len(blocks), "digits"),
+        items=ImageArrays(len(blocks), "digits", images),
         kind="digit scenes (comes with fairpo)",
     )
 

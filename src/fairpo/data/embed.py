@@ -323,26 +323,36 @@ def _embed_shard(job: _Job, number: int, progress: Progress) -> int:
         size = job.state.batch_size
         batches = [rows[at : at + size] for at in range(start, len(rows), size)]
         done = start
-        try:
+        with _writing(job):
             array = GrowingArray(job.partial(number), job.dtype, job.shape(number), start)
-            with closing(array):
-                for batch, inputs, readable, faults in _prepared(job, batches):
-                    array.append(_embed_batch(job, inputs, batch, readable))
-                    done += len(batch)
-                    unreadable += faults
-                    write_json(job.done(number), {"rows": done, "unreadable": unreadable})
-                    progress(len(batch))
+        with closing(array):
+            for batch, inputs, readable, faults in _prepared(job, batches):
+                block = _embed_batch(job, inputs, batch, readable)
+                with _writing(job):
+                    array.append(block)
+                done += len(batch)
+                unreadable += faults
+                write_json(job.done(number), {"rows": done, "unreadable": unreadable})
+                progress(len(batch))
+        with _writing(job):
             job.partial(number).replace(job.shard(number))
-            seal = {"sha256": sha256(job.shard(number)), "unreadable": unreadable}
-        except OSError as error:
-            raise file_error(
-                job.folder,
-                f"cannot be written ({error.strerror or error})",
-                "What was done is kept: run it again to go on.",
-            ) from error
+        seal = {"sha256": sha256(job.shard(number)), "unreadable": unreadable}
         write_json(job.seal(number), seal)
         job.done(number).unlink(missing_ok=True)
     return len(rows) - start
+
+
+@contextmanager
+def _writing(job: _Job) -> Iterator[None]:
+    """Say of a store that cannot be written that what was done is kept."""
+    try:
+        yield
+    except OSError as error:
+        raise file_error(
+            job.folder,
+            f"cannot be written ({error.strerror or error})",
+            "What was done is kept: run it again to go on.",
+        ) from error
 
 
 def _resume(job: _Job, number: int) -> tuple[int, list[dict[str, Any]]]:

@@ -198,7 +198,7 @@ def _items(
             )
 
         known_as = f"{source}, column {column}, {table._fingerprint}"
-        return EncodedImages(read_bytes, len(table), column, known_as), "images"
+        return EncodedImages(len(table), column, read_bytes, known_as), "images"
     raise file_error(
         source,
         f"has no column of texts or images; its columns are {', '.join(table.column_names)}",

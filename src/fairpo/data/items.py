@@ -101,24 +101,11 @@ class ImageFiles:
 
 
 @dataclass(frozen=True)
-class EncodedImages:
-    """Images as the bytes of their files, such as an image column of Parquet holds.
+class _NumberedImages:
+    """Images that have no name but their row number in some source."""
 
-    Parameters
-    ----------
-    read : callable
-        Row number to bytes; may read from disk.
-    length : int
-    source : str
-        What messages call the column.
-    known_as : str
-        Digest of the table they come from.
-    """
-
-    read: Callable[[int], bytes]
     length: int
     source: str
-    known_as: str
 
     @property
     def kind(self) -> Kind:
@@ -131,6 +118,25 @@ class EncodedImages:
     def name(self, row: int) -> str:
         """Source and row number."""
         return f"{self.source}[{row}]"
+
+
+@dataclass(frozen=True)
+class EncodedImages(_NumberedImages):
+    """Images as the bytes of their files, such as an image column of Parquet holds.
+
+    Parameters
+    ----------
+    length : int
+    source : str
+        What messages call the column.
+    read : callable
+        Row number to bytes; may read from disk.
+    known_as : str
+        Digest of the table they come from.
+    """
+
+    read: Callable[[int], bytes]
+    known_as: str
 
     def load(self, row: int) -> Any:
         """Decode the bytes of a row."""
@@ -152,32 +158,18 @@ class EncodedImages:
 
 
 @dataclass(frozen=True)
-class ImageArrays:
+class ImageArrays(_NumberedImages):
     """Images that are arrays already, drawn or loaded when first asked for.
 
     Parameters
     ----------
-    arrays : callable
-        Gives the uint8 array (n, height, width, 3).
     length : int
     source : str
+    arrays : callable
+        Gives the uint8 array (n, height, width, 3).
     """
 
     arrays: Callable[[], NDArray[np.uint8]]
-    length: int
-    source: str
-
-    @property
-    def kind(self) -> Kind:
-        """Images."""
-        return "image"
-
-    def __len__(self) -> int:
-        return self.length
-
-    def name(self, row: int) -> str:
-        """Source and row number."""
-        return f"{self.source}[{row}]"
 
     def load(self, row: int) -> Any:
         """Turn a row into an image."""

@@ -62,7 +62,7 @@ class ModuleBackbone:
         qualified name when not given.
     dtype : "fp32", "bf16" or "autocast"
         Weights and inputs in float32; both in bfloat16; or float32 weights under bfloat16
-        autocast. On a CPU with bfloat16 instructions the second is about four times faster.
+        autocast. On a CPU with bfloat16 instructions the second is the fastest.
     device : str
     """
 
