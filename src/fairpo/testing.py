@@ -7,6 +7,9 @@ runs the rest.
 from __future__ import annotations
 
 import copy
+import functools
+import itertools
+import operator
 
 import torch
 from torch import Tensor
@@ -89,6 +92,49 @@ class ObjectiveContract:
             second = self._call(*(part[:, order] for part in batch), groups=groups)
             assert torch.allclose(first.group_losses, second.group_losses, atol=1e-10)
             assert torch.allclose(first.group_weights, second.group_weights, atol=1e-10)
+
+    def test_a_split_step_is_the_whole_step(self) -> None:
+        """The same loss, gradient and group weights in one part or in five uneven ones."""
+        whole, parts = (self.make_objective(_groups()) for _ in range(2))
+        for seed in range(3):
+            logits, targets, reference = _batch(seed)
+            targets[3:5, ::2] = -1
+            first, second = (logits.clone().requires_grad_() for _ in range(2))
+            output = whole(first, targets, reference)
+            output.loss.backward()
+            cut = (0, 1, 4, 4, 9, 12)  # a part may be empty
+            pieces = [slice(start, end) for start, end in itertools.pairwise(cut)]
+            sums = [
+                parts.sums(second[at], targets[at], reference[at], first_row=at.start)
+                for at in pieces
+            ]
+            added = functools.reduce(operator.add, sums).detach()
+            added = added.from_vector(added.as_vector())
+            parts.step_weights(added)
+            losses = [parts.output(each, added).loss for each in sums]
+            torch.autograd.backward(torch.stack(losses).sum())
+            assert torch.allclose(output.loss, torch.stack(losses).sum(), atol=1e-10)
+            assert first.grad is not None
+            assert second.grad is not None
+            assert torch.allclose(first.grad, second.grad, atol=1e-10)
+            report = parts.output(added, added)
+            for ours, theirs in zip(report[1:3], output[1:3], strict=True):
+                assert torch.allclose(ours, theirs.detach(), atol=1e-10)
+            for ours, theirs in zip(report.diagnostics, output.diagnostics, strict=True):
+                assert torch.allclose(ours.double(), theirs.double(), equal_nan=True)
+
+    def test_what_targets_tell_of_the_counts(self) -> None:
+        """Known counts add up over parts, and tell the counts of the whole from themselves."""
+        objective = self.make_objective(_groups())
+        logits, targets, reference = _batch()
+        targets[2:4] = -1
+        sums = objective.sums(logits, targets, reference)
+        known = objective.known_counts(targets)
+        parts = [objective.known_counts(targets[at]) for at in (slice(0, 5), slice(5, 12))]
+        assert torch.allclose(known, parts[0] + parts[1])
+        assert torch.allclose(sums.with_known(known, known).counts, sums.counts)
+        doubled = sums.with_known(known, 2 * known).counts
+        assert torch.allclose(doubled, 2 * sums.counts)
 
     def test_missing_entries_have_no_gradient(self) -> None:
         """An entry that is not known neither counts nor moves."""

@@ -14,6 +14,7 @@ ROOT = Path(fairpo.__file__).parent
 FLOORS = {
     "_checks": 0,
     "_optional": 0,
+    "_random": 0,
     "groups": 1,
     "losses": 1,
     "group_weights": 1,

@@ -61,12 +61,12 @@ def scene(seed, weighted):
 
 
 def drawn_labels(logits, targets, pairs, seed):
-    """What the objective's generator will draw: {(row, owner): confusing label}."""
+    """What the objective will draw in its first step: {(row, owner): confusing label}."""
     privileged = torch.tensor(sorted({label for g in (0, 2) for label in GROUPS.groups[g].indices}))
     found = confusing_negatives(logits, targets, *privileged_positives(targets, privileged))
     if pairs == "both":
         found = join_pairs(found, confusing_positives(logits, targets, privileged))
-    drawn = draw_one_pair(found, logits.shape, torch.Generator().manual_seed(seed))
+    drawn = draw_one_pair(found, logits.shape, seed, torch.tensor(0))
     columns = zip(*(part.tolist() for part in drawn[:4]), strict=True)
     return {(i, owner): preferred + rejected - owner for i, preferred, rejected, owner in columns}
 

@@ -12,6 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from fairpo._random import random_bits
+
 
 class ConfusingPairs(NamedTuple):
     """A flat list of pairs of one batch, each found for one privileged entry.
@@ -104,7 +106,7 @@ def keep_pairs(pairs: ConfusingPairs, kept: Tensor) -> ConfusingPairs:
 
 
 def draw_one_pair(
-    pairs: ConfusingPairs, shape: torch.Size, generator: torch.Generator
+    pairs: ConfusingPairs, shape: torch.Size, *keys: Tensor | int, first_row: int = 0
 ) -> ConfusingPairs:
     """Keep one pair of each owning entry, drawn uniformly.
 
@@ -112,11 +114,14 @@ def draw_one_pair(
     ----------
     pairs : ConfusingPairs
     shape : (batch, labels)
-    generator : torch.Generator
-        On the CPU, so that a run draws the same pairs on every device.
+    *keys : int or int64 scalar tensor
+        What makes this draw another than the last, such as seed and step.
+    first_row : int
+        Place of the batch's first example in its step; an example draws the same wherever the
+        step is split.
     """
-    # Ranks are a permutation: without ties, exactly one pair of an entry has the highest.
-    ranks = torch.randperm(pairs.rows.numel(), generator=generator).to(pairs.rows.device)
+    other = pairs.preferred + pairs.rejected - pairs.owner
+    ranks = random_bits(*keys, pairs.rows + first_row, pairs.owner, other)
     entry = pairs.rows * shape[1] + pairs.owner
     highest = ranks.new_full((shape.numel(),), -1).scatter_reduce(0, entry, ranks, "amax")
     return keep_pairs(pairs, ranks == highest[entry])

@@ -5,10 +5,8 @@ Sums and counts, not means, so that micro-batches and processes can be added bef
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 
@@ -22,23 +20,21 @@ class GroupSums(NamedTuple):
 
     def mean(self) -> Tensor:
         """Totals over counts; exactly 0, with a graph, where the count is 0."""
-        return mean_of_terms([self])[0]
+        return mean_of_terms(self.totals.unsqueeze(0), self.counts.unsqueeze(0))[0]
 
 
-def mean_of_terms(terms: Sequence[GroupSums]) -> tuple[Tensor, Tensor]:
+def mean_of_terms(totals: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
     """Group losses made of several terms, each with its own denominator.
 
     Parameters
     ----------
-    terms : sequence of GroupSums
+    totals, counts : float tensor, shape (terms, groups)
 
     Returns
     -------
     (losses, present) : (groups,) each; a group is present if any of its terms has an entry
     """
-    counts = torch.stack([term.counts for term in terms])
     present = counts > 0
-    totals = torch.stack([term.totals for term in terms])
     return (totals.where(present, 0) / counts.where(present, 1)).sum(0), present.any(0)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
@@ -44,6 +45,78 @@ class ObjectiveOutput(NamedTuple):
     diagnostics: Diagnostics
 
 
+WATCHED = (
+    "pairs",
+    "confusing pairs",
+    "possible pairs",
+    "chosen log-scores",
+    "rejected log-scores",
+    "examples without signal",
+    "examples",
+)
+"""What :attr:`StepSums.watched` adds up, in order."""
+
+
+@dataclass(frozen=True)
+class StepSums:
+    """What a part of a step adds to it: sums and counts, so that parts can be added.
+
+    Parts are micro-batches, or the shares of several processes. Dividing is done once, by the
+    counts of the whole step.
+
+    Parameters
+    ----------
+    totals : float tensor, shape (terms, columns)
+        With a graph. What the columns are (usually the groups) is the objective's affair.
+    counts : float tensor, shape (terms, columns)
+        What to divide by; 0 where there is no entry.
+    excess : float tensor, shape (2, groups) or (2, 0)
+        Totals and counts of cross-entropy above the reference's, for the weight rule "excess".
+    watched : float tensor, shape (7,)
+        Sums for the diagnostics: see ``WATCHED``.
+    """
+
+    totals: Tensor
+    counts: Tensor
+    excess: Tensor
+    watched: Tensor
+
+    def __add__(self, other: StepSums) -> StepSums:
+        """Add two parts of one step."""
+        return StepSums(*(a + b for a, b in zip(self._parts(), other._parts(), strict=True)))
+
+    def detach(self) -> StepSums:
+        """Return the same numbers without a graph."""
+        return StepSums(*(part.detach() for part in self._parts()))
+
+    def as_vector(self) -> Tensor:
+        """All numbers in one float64 vector, for one exchange between processes."""
+        return torch.cat([part.detach().double().flatten() for part in self._parts()])
+
+    def from_vector(self, vector: Tensor) -> StepSums:
+        """Take numbers in the shapes of this one from :meth:`as_vector`."""
+        pieces = torch.split(vector, [part.numel() for part in self._parts()])
+        pairs = zip(pieces, self._parts(), strict=True)
+        return StepSums(*(piece.view_as(part).to(part.dtype) for piece, part in pairs))
+
+    def with_known(self, here: Tensor, whole: Tensor) -> StepSums:
+        """Guess the counts of a whole step from this part and from what its targets tell.
+
+        Exact where counts follow from the targets. Pairs are guessed to be as many for each entry
+        searched as in this part, which weighs each part's mean by its entries.
+
+        Parameters
+        ----------
+        here, whole : float tensor, shape (terms, columns)
+            :meth:`Objective.known_counts` of this part, and added over all parts.
+        """
+        share = torch.where(here > 0, whole / here, 0.0).to(self.counts.dtype)
+        return StepSums(self.totals, self.counts * share, self.excess, self.watched)
+
+    def _parts(self) -> tuple[Tensor, ...]:
+        return self.totals, self.counts, self.excess, self.watched
+
+
 class StepInputs:
     """The tensors of one step, checked, in full precision, with what several parts share."""
 
@@ -61,6 +134,12 @@ class StepInputs:
         self.targets = targets
         self.reference = None if reference_logits is None else reference_logits.detach().to(dtype)
         self._entry_weight = None if entry_weight is None else entry_weight.to(dtype)
+
+    @classmethod
+    def of_targets(cls, targets: Tensor, entry_weight: Tensor | None) -> StepInputs:
+        """Take targets and weights alone; the logits say nothing."""
+        nothing = torch.zeros_like(targets, dtype=torch.get_default_dtype())
+        return cls(nothing, targets, None, entry_weight)
 
     @property
     def n_rows(self) -> int:
@@ -116,6 +195,10 @@ class Objective(nn.Module, ABC):
     group weights, then the loss under the stepped weights. In eval mode, or without gradients,
     nothing changes. All state is in ``state_dict()``.
 
+    A call does three things that a step of several parts (micro-batches, processes) does one by
+    one: :meth:`sums` of each part, :meth:`step_weights` once with the added sums, and
+    :meth:`output` of each part, whose losses add up to the loss of the whole.
+
     Parameters
     ----------
     groups : LabelGroups
@@ -128,7 +211,6 @@ class Objective(nn.Module, ABC):
         super().__init__()
         self.groups = groups
 
-    @abstractmethod
     def forward(
         self,
         logits: Tensor,
@@ -137,7 +219,7 @@ class Objective(nn.Module, ABC):
         *,
         entry_weight: Tensor | None = None,
     ) -> ObjectiveOutput:
-        """Return the loss of a batch.
+        """Return the loss of a batch, which is a whole step.
 
         Parameters
         ----------
@@ -153,6 +235,64 @@ class Objective(nn.Module, ABC):
         ------
         FairPOValueError
             Shapes differ, or the reference is needed and missing.
+        """
+        sums = self.sums(logits, targets, reference_logits, entry_weight=entry_weight)
+        if self.training and torch.is_grad_enabled():
+            self.step_weights(sums)
+        return self.output(sums, sums)
+
+    @abstractmethod
+    def sums(
+        self,
+        logits: Tensor,
+        targets: Tensor,
+        reference_logits: Tensor | None = None,
+        *,
+        entry_weight: Tensor | None = None,
+        first_row: int = 0,
+    ) -> StepSums:
+        """Sums of a part of a step, with a graph; nothing changes.
+
+        Parameters
+        ----------
+        logits, targets, reference_logits, entry_weight
+            As in :meth:`forward`, of this part.
+        first_row : int
+            Place of the part's first example in the whole step: draws depend on places, so that
+            they do not depend on how a step is split.
+        """
+
+    def step_weights(self, whole: StepSums) -> None:
+        """Move the group weights by one step.
+
+        Parameters
+        ----------
+        whole : StepSums
+            Added over all parts of the step.
+        """
+
+    @abstractmethod
+    def output(self, part: StepSums, whole: StepSums) -> ObjectiveOutput:
+        """What a part adds to the loss of its step, under the present group weights.
+
+        Parameters
+        ----------
+        part : StepSums
+            Its ``totals`` carry the graph of ``loss``.
+        whole : StepSums
+            Added over all parts; its ``counts`` divide. ``output(whole, whole)`` is the report of
+            a step.
+        """
+
+    @abstractmethod
+    def known_counts(self, targets: Tensor, entry_weight: Tensor | None = None) -> Tensor:
+        """What targets (batch, labels) tell of ``StepSums.counts`` before there are logits.
+
+        Returns
+        -------
+        float tensor, shape (terms, columns)
+            The counts, or, where a term divides by the pairs it found, the entries searched for
+            pairs.
         """
 
 

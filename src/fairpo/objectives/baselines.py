@@ -10,9 +10,9 @@ from torch import Tensor
 
 from fairpo._checks import build_settings
 from fairpo.groups import LabelGroups
-from fairpo.losses.reduction import group_sums
-from fairpo.objectives.base import Objective, ObjectiveOutput, StepInputs
-from fairpo.objectives.preference import no_pairs
+from fairpo.losses.reduction import GroupSums, group_sums
+from fairpo.objectives.base import Objective, ObjectiveOutput, StepInputs, StepSums
+from fairpo.objectives.preference import diagnose, watch_no_pairs
 
 
 class BCESettings(BaseModel):
@@ -48,7 +48,7 @@ class BCEObjective(Objective):
     """
 
     needs_reference = False
-    _membership: Tensor
+    _columns: Tensor
     _label_weights: Tensor
     _improved: Tensor
 
@@ -61,26 +61,47 @@ class BCEObjective(Objective):
         self.register_buffer("_improved", torch.zeros(groups.n_labels), persistent=False)
         self._improved[torch.from_numpy(groups.privileged)] = 1
         membership = torch.from_numpy(groups.membership).float()
-        self.register_buffer("_membership", membership, persistent=False)
+        columns = torch.cat([membership, torch.ones(1, groups.n_labels)])
+        self.register_buffer("_columns", columns, persistent=False)
 
-    def forward(
+    def sums(
         self,
         logits: Tensor,
         targets: Tensor,
         reference_logits: Tensor | None = None,
         *,
         entry_weight: Tensor | None = None,
-    ) -> ObjectiveOutput:
-        """Return the loss of a batch; see :class:`~fairpo.objectives.base.Objective`."""
+        first_row: int = 0,
+    ) -> StepSums:
+        """Sums of a part of a step; see :meth:`Objective.sums`.
+
+        Two terms, weighted and plain; a column for each group and a last one for all labels.
+        """
         inputs = StepInputs(logits, targets, reference_logits, entry_weight)
-        label_weights = self._label_weights.to(inputs.logits.dtype)
-        membership = self._membership.to(inputs.logits.dtype)
-        entry_weights = inputs.weights * label_weights
-        everything = membership.new_ones(1, membership.shape[1])
-        loss = group_sums(inputs.bce, entry_weights, everything).mean().squeeze(0)
-        with torch.no_grad():
-            groups = group_sums(inputs.bce, inputs.weights, membership)
-            shares = membership @ entry_weights.sum(0)
-            shares = shares / shares.sum().clamp_min(torch.finfo(shares.dtype).tiny)
-            signal = inputs.weights @ self._improved.to(shares.dtype)
-        return ObjectiveOutput(loss, groups.mean(), shares, no_pairs(inputs, signal))
+        columns = self._columns.to(inputs.logits.dtype)
+        entry_weights = inputs.weights * self._label_weights.to(inputs.logits.dtype)
+        terms = [
+            group_sums(inputs.bce, weights, columns) for weights in (entry_weights, inputs.weights)
+        ]
+        return StepSums(
+            torch.stack([term.totals for term in terms]),
+            torch.stack([term.counts for term in terms]),
+            columns.new_empty(2, 0),
+            watch_no_pairs(inputs.weights @ self._improved.to(columns.dtype)),
+        )
+
+    def known_counts(self, targets: Tensor, entry_weight: Tensor | None = None) -> Tensor:
+        """What targets tell of the counts, which is all; see :meth:`Objective.known_counts`."""
+        weights = StepInputs.of_targets(targets, entry_weight).weights
+        plain = weights.sum(0)
+        each = torch.stack([plain * self._label_weights.to(plain.dtype), plain])
+        return each @ self._columns.to(plain.dtype).T
+
+    def output(self, part: StepSums, whole: StepSums) -> ObjectiveOutput:
+        """What a part adds to the loss of its step; see :meth:`Objective.output`."""
+        weighted = GroupSums(part.totals[0, -1:], whole.counts[0, -1:])
+        plain = GroupSums(part.totals[1, :-1].detach(), whole.counts[1, :-1])
+        shares = whole.counts[0, :-1]
+        shares = shares / shares.sum().clamp_min(torch.finfo(shares.dtype).tiny)
+        loss = weighted.mean().squeeze(0)
+        return ObjectiveOutput(loss, plain.mean(), shares, diagnose(whole.watched))

@@ -13,8 +13,15 @@ from fairpo.group_weights import GainRule, GroupWeights, WeightRule
 from fairpo.groups import LabelGroups
 from fairpo.losses.constraint import slack_hinge
 from fairpo.losses.reduction import GroupSums, group_sums, mean_of_terms
-from fairpo.objectives.base import Objective, ObjectiveOutput, StepInputs
-from fairpo.objectives.preference import BCETerm, PairLoss, PairTerm, PreferenceName
+from fairpo.objectives.base import Objective, ObjectiveOutput, StepInputs, StepSums
+from fairpo.objectives.preference import (
+    BCETerm,
+    Draw,
+    PairLoss,
+    PairTerm,
+    PreferenceName,
+    diagnose,
+)
 from fairpo.objectives.settings import FairPOSettings
 
 ConstraintLoss = Callable[[Tensor, Tensor | None, Tensor], Tensor]
@@ -113,24 +120,49 @@ class FairPOObjective(Objective):
     _protected: Tensor
     _excess_targets: Tensor
 
-    def forward(
+    def sums(
         self,
         logits: Tensor,
         targets: Tensor,
         reference_logits: Tensor | None = None,
         *,
         entry_weight: Tensor | None = None,
-    ) -> ObjectiveOutput:
-        """Return the loss of a batch; see :class:`~fairpo.objectives.base.Objective`."""
+        first_row: int = 0,
+    ) -> StepSums:
+        """Sums of a part of a step; see :meth:`Objective.sums`."""
         inputs = StepInputs(logits, targets, reference_logits, entry_weight)
-        privileged = self.preference(inputs)
-        terms = [*privileged.terms, self._constraint_sums(inputs)]
-        group_losses, present = mean_of_terms(terms)
-        if self.training and torch.is_grad_enabled():
-            self._step_weights(inputs, present, group_losses)
+        draw = Draw(self.settings.seed, self.group_weights.steps, first_row)
+        preference = self.preference(inputs, draw)
+        terms = [*preference.terms, self._constraint_sums(inputs)]
+        return StepSums(
+            torch.stack([term.totals for term in terms]),
+            torch.stack([term.counts for term in terms]),
+            self._excess(inputs),
+            preference.watched,
+        )
+
+    def known_counts(self, targets: Tensor, entry_weight: Tensor | None = None) -> Tensor:
+        """What targets tell of the counts; see :meth:`Objective.known_counts`."""
+        inputs = StepInputs.of_targets(targets, entry_weight)
+        protected = self._protected.to(inputs.weights.dtype) @ inputs.weights.sum(0)
+        return torch.stack([*self.preference.known_counts(inputs), protected])
+
+    def step_weights(self, whole: StepSums) -> None:
+        """Move the group weights by one step; see :meth:`Objective.step_weights`."""
+        group_losses, present = mean_of_terms(whole.totals.detach(), whole.counts)
+        excess = None
+        if self.group_weights.rule == "excess":
+            totals, counts = whole.excess
+            present = counts > 0
+            excess = GroupSums(totals, counts).mean() - self._excess_targets
+        self.group_weights.step(group_losses, present, excess)
+
+    def output(self, part: StepSums, whole: StepSums) -> ObjectiveOutput:
+        """What a part adds to the loss of its step; see :meth:`Objective.output`."""
+        group_losses, _ = mean_of_terms(part.totals, whole.counts)
         weights = self.group_weights().to(group_losses.dtype)
         loss = torch.dot(weights, group_losses)
-        return ObjectiveOutput(loss, group_losses, weights, privileged.diagnostics)
+        return ObjectiveOutput(loss, group_losses, weights, diagnose(whole.watched))
 
     def _constraint_sums(self, inputs: StepInputs) -> GroupSums:
         if self.constraint == "bce":
@@ -144,14 +176,12 @@ class FairPOObjective(Objective):
             values = self.constraint(inputs.logits, inputs.reference, inputs.targets)
         return group_sums(values, inputs.weights, self._protected.to(values.dtype))
 
-    def _step_weights(self, inputs: StepInputs, present: Tensor, group_losses: Tensor) -> None:
-        excess = None
-        if self.group_weights.rule == "excess":
-            difference = inputs.bce.detach() - inputs.reference_bce
-            sums = group_sums(difference, inputs.weights, self._membership.to(difference.dtype))
-            present = sums.counts > 0
-            excess = sums.mean() - self._excess_targets
-        self.group_weights.step(group_losses, present, excess)
+    def _excess(self, inputs: StepInputs) -> Tensor:
+        if self.group_weights.rule != "excess":
+            return inputs.logits.new_empty(2, 0)
+        difference = inputs.bce.detach() - inputs.reference_bce
+        membership = self._membership.to(difference.dtype)
+        return torch.stack(group_sums(difference, inputs.weights, membership))
 
     def _target(self, role: str) -> float:
         return -self.settings.target_gain if role == "improve" else self.settings.slack

@@ -35,7 +35,15 @@ class PreferenceOutput(NamedTuple):
     """Terms to divide and add up, and what to watch."""
 
     terms: tuple[GroupSums, ...]
-    diagnostics: Diagnostics
+    watched: Tensor
+
+
+class Draw(NamedTuple):
+    """What a draw of pairs depends on besides the pair."""
+
+    seed: int
+    step: Tensor
+    first_row: int
 
 
 class BCETerm(nn.Module):
@@ -48,13 +56,17 @@ class BCETerm(nn.Module):
         super().__init__()
         self.register_buffer("membership", membership, persistent=False)
 
-    def forward(self, inputs: StepInputs) -> PreferenceOutput:
+    def forward(self, inputs: StepInputs, draw: Draw) -> PreferenceOutput:
         """Sum the cross-entropies per group."""
         membership = self.membership.to(inputs.logits.dtype)
         sums = group_sums(inputs.bce, inputs.weights, membership)
         with torch.no_grad():
             signal = inputs.weights @ membership.amax(0)
-        return PreferenceOutput((sums,), no_pairs(inputs, signal))
+        return PreferenceOutput((sums,), watch_no_pairs(signal))
+
+    def known_counts(self, inputs: StepInputs) -> list[Tensor]:
+        """Each term's counts, as far as targets tell."""
+        return [self.membership.to(inputs.weights.dtype) @ inputs.weights.sum(0)]
 
 
 class PairTerm(nn.Module):
@@ -80,12 +92,11 @@ class PairTerm(nn.Module):
         self.reference_free = preference in ("simpo", "cpo")
         self.with_likelihood = preference == "cpo"
         self.settings = settings
-        self.generator = torch.Generator().manual_seed(settings.seed)
         self.register_buffer("membership", membership, persistent=False)
         privileged = membership.amax(0).nonzero().squeeze(1)
         self.register_buffer("privileged", privileged, persistent=False)
 
-    def forward(self, inputs: StepInputs) -> PreferenceOutput:
+    def forward(self, inputs: StepInputs, draw: Draw) -> PreferenceOutput:
         """Find the pairs, price them, and sum them per group."""
         membership = self.membership.to(inputs.logits.dtype)
         rows, labels = privileged_positives(inputs.targets, self.privileged)
@@ -97,7 +108,9 @@ class PairTerm(nn.Module):
             pairs = keep_pairs(pairs, self._owner_weights(inputs, pairs) > 0)
         n_confusing = pairs.rows.numel()
         if self.settings.sampling == "one":
-            pairs = draw_one_pair(pairs, inputs.logits.shape, self._generator())
+            pairs = draw_one_pair(
+                pairs, inputs.logits.shape, draw.seed, draw.step, first_row=draw.first_row
+            )
         # Both labels of the pairs in one gather: (2, pairs), preferred first.
         place = inputs.position(pairs.rows, torch.stack((pairs.preferred, pairs.rejected)))
         logits = inputs.logits.take(place)
@@ -106,28 +119,20 @@ class PairTerm(nn.Module):
         terms = [self._pair_sums(inputs, pairs, losses, membership)]
         if self.with_likelihood:
             terms.append(self._likelihood_sums(inputs, rows, labels, membership))
-        chosen, rejected = scores(logits.detach(), "log-probability").mean(1).unbind()
-        diagnostics = Diagnostics(
-            torch.tensor(pairs.rows.numel(), device=losses.device),
-            n_confusing / pairs.n_possible,
-            chosen,
-            rejected,
-            share_without(self._signal(inputs, pairs, rows)),
-        )
-        return PreferenceOutput(tuple(terms), diagnostics)
+        log_scores = scores(logits.detach(), "log-probability").sum(1)
+        counted = log_scores.new_tensor([pairs.rows.numel(), n_confusing, 0])
+        counted[2] = pairs.n_possible
+        watched = watch(counted, log_scores, self._signal(inputs, pairs, rows))
+        return PreferenceOutput(tuple(terms), watched)
 
-    def get_extra_state(self) -> Tensor:
-        """State of the generator that draws pairs."""
-        return self.generator.get_state()
-
-    def set_extra_state(self, state: Tensor) -> None:
-        """Restore the generator that draws pairs."""
-        self.generator.set_state(state)
-
-    def _generator(self) -> torch.Generator:
-        if self.training and torch.is_grad_enabled():
-            return self.generator
-        return torch.Generator().set_state(self.generator.get_state())
+    def known_counts(self, inputs: StepInputs) -> list[Tensor]:
+        """Each term's counts, as far as targets tell."""
+        reduction = self.settings.reduction
+        if reduction == "pairs":  # found for each entry that is searched
+            reduction = "entries" if self.settings.pairs == "both" else "positives"
+        kinds = [reduction, self.settings.likelihood] if self.with_likelihood else [reduction]
+        membership = self.membership.to(inputs.weights.dtype)
+        return [self._entry_counts(inputs, membership, kind) for kind in kinds]
 
     def _pair_sums(
         self, inputs: StepInputs, pairs: ConfusingPairs, losses: Tensor, membership: Tensor
@@ -140,11 +145,17 @@ class PairTerm(nn.Module):
             alone = self._entries_without_pair(inputs, pairs) * inputs.weights
             fallen = group_sums(inputs.bce, alone, membership)
             totals, counts = totals + fallen.totals, counts + fallen.counts
-        if self.settings.reduction == "entries":
-            counts = membership @ inputs.weights.sum(0)
-        elif self.settings.reduction == "positives":
-            counts = membership @ (inputs.weights * (inputs.targets == 1)).sum(0)
+        if self.settings.reduction != "pairs":
+            counts = self._entry_counts(inputs, membership, self.settings.reduction)
         return GroupSums(totals, counts)
+
+    def _entry_counts(
+        self, inputs: StepInputs, membership: Tensor, kind: Literal["entries", "positives"]
+    ) -> Tensor:
+        """Weight of each group's observed entries, or of its positives."""
+        if kind == "entries":
+            return membership @ inputs.weights.sum(0)
+        return membership @ (inputs.weights * (inputs.targets == 1)).sum(0)
 
     def _owner_weights(self, inputs: StepInputs, pairs: ConfusingPairs) -> Tensor:
         return inputs.weights.take(inputs.position(pairs.rows, pairs.owner))
@@ -210,13 +221,34 @@ def _pair_loss(preference: PreferenceName | PairLoss, settings: FairPOSettings) 
     )
 
 
-def share_without(signal: Tensor) -> Tensor:
-    """Share of examples (batch,) whose signal is 0."""
-    return (signal == 0).sum() / max(len(signal), 1)
+def watch(pairs: Tensor, log_scores: Tensor, signal: Tensor) -> Tensor:
+    """Sums to watch, in the order of :data:`~fairpo.objectives.base.WATCHED`.
+
+    Parameters
+    ----------
+    pairs : float tensor, shape (3,)
+        How many were used, found, and possible.
+    log_scores : float tensor, shape (2,)
+        Sums over the pairs used: chosen, rejected.
+    signal : float tensor, shape (batch,)
+        0 for an example that adds nothing to the loss of any group to improve.
+    """
+    silent = (signal == 0).sum().to(pairs.dtype)
+    return torch.cat([pairs, log_scores, torch.stack([silent, pairs.new_tensor(len(signal))])])
 
 
-def no_pairs(inputs: StepInputs, signal: Tensor) -> Diagnostics:
-    """Diagnostics of a term without pairs; ``signal`` marks the examples that add to it."""
-    nan = inputs.logits.new_full((), torch.nan)
-    none = torch.zeros((), dtype=torch.int64, device=nan.device)
-    return Diagnostics(none, nan, nan, nan, share_without(signal))
+def watch_no_pairs(signal: Tensor) -> Tensor:
+    """Sums to watch for a term without pairs."""
+    return watch(signal.new_zeros(3), signal.new_zeros(2), signal)
+
+
+def diagnose(watched: Tensor) -> Diagnostics:
+    """Means of what was watched; NaN where there is nothing to average."""
+    n_pairs, n_confusing, n_possible, chosen, rejected, silent, examples = watched.unbind()
+    return Diagnostics(
+        n_pairs,
+        n_confusing / n_possible,
+        chosen / n_pairs,
+        rejected / n_pairs,
+        silent / examples.clamp_min(1),
+    )
