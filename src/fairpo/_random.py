@@ -7,6 +7,8 @@ seed, step, row, label.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -14,6 +16,15 @@ from torch import Tensor
 _INCREMENT = 0x9E3779B97F4A7C15 - 2**64
 _FIRST = 0xBF58476D1CE4E5B9 - 2**64
 _SECOND = 0x94D049BB133111EB - 2**64
+
+
+class Draw(NamedTuple):
+    """Where a part of a training step stands: what all its draws depend on."""
+
+    seed: int
+    step: int | Tensor
+    first_row: int = 0
+    """Place of the part's first example in the whole step."""
 
 
 def random_bits(*keys: Tensor | int) -> Tensor:

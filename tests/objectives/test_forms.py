@@ -9,6 +9,7 @@ import itertools
 import pytest
 import torch
 
+from fairpo._random import Draw
 from fairpo.group_weights import GroupWeights
 from fairpo.groups import LabelGroup, LabelGroups
 from fairpo.losses.confusing import (
@@ -66,7 +67,7 @@ def drawn_labels(logits, targets, pairs, seed):
     found = confusing_negatives(logits, targets, *privileged_positives(targets, privileged))
     if pairs == "both":
         found = join_pairs(found, confusing_positives(logits, targets, privileged))
-    drawn = draw_one_pair(found, logits.shape, seed, torch.tensor(0))
+    drawn = draw_one_pair(found, logits.shape, Draw(seed, torch.tensor(0)))
     columns = zip(*(part.tolist() for part in drawn[:4]), strict=True)
     return {(i, owner): preferred + rejected - owner for i, preferred, rejected, owner in columns}
 

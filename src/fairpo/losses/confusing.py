@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from fairpo._random import random_bits
+from fairpo._random import Draw, random_bits
 
 
 class ConfusingPairs(NamedTuple):
@@ -105,23 +105,19 @@ def keep_pairs(pairs: ConfusingPairs, kept: Tensor) -> ConfusingPairs:
     return ConfusingPairs(rows, preferred, rejected, owner, pairs.n_possible)
 
 
-def draw_one_pair(
-    pairs: ConfusingPairs, shape: torch.Size, *keys: Tensor | int, first_row: int = 0
-) -> ConfusingPairs:
+def draw_one_pair(pairs: ConfusingPairs, shape: torch.Size, draw: Draw) -> ConfusingPairs:
     """Keep one pair of each owning entry, drawn uniformly.
 
     Parameters
     ----------
     pairs : ConfusingPairs
     shape : (batch, labels)
-    *keys : int or int64 scalar tensor
-        What makes this draw another than the last, such as seed and step.
-    first_row : int
-        Place of the batch's first example in its step; an example draws the same wherever the
-        step is split.
+    draw : Draw
+        An example draws the same wherever its step is split.
     """
     other = pairs.preferred + pairs.rejected - pairs.owner
-    ranks = random_bits(*keys, pairs.rows + first_row, pairs.owner, other)
+    rows = pairs.rows + draw.first_row
+    ranks = random_bits(draw.seed, draw.step, rows, pairs.owner, other)
     entry = pairs.rows * shape[1] + pairs.owner
     highest = ranks.new_full((shape.numel(),), -1).scatter_reduce(0, entry, ranks, "amax")
     return keep_pairs(pairs, ranks == highest[entry])

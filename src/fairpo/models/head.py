@@ -7,8 +7,11 @@ from itertools import pairwise
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
+
+from fairpo._random import Draw, random_keep
 
 
 class HeadSettings(BaseModel):
@@ -51,6 +54,39 @@ class Scaling(nn.Module):
         return scaled
 
 
+class RowDropout(nn.Module):
+    """Dropout that depends on where a row stands in its training step, if it is told.
+
+    Then it is the same however the step is split among micro-batches and processes, and after a
+    resume.
+
+    Parameters
+    ----------
+    share : float
+        Of the units, dropped in train mode; the others are scaled up.
+    number : int
+        Of this layer in its network, so that no two drop the same units.
+    """
+
+    def __init__(self, share: float, number: int) -> None:
+        super().__init__()
+        self.share = share
+        self.number = number
+
+    def forward(self, hidden: Tensor, draw: Draw | None) -> Tensor:
+        """Drop units of (batch, units)."""
+        if draw is None or not self.training or not self.share:
+            return F.dropout(hidden, self.share, self.training)
+        rows = torch.arange(len(hidden), device=hidden.device) + draw.first_row
+        units = torch.arange(hidden.shape[1], device=hidden.device)
+        place = (draw.seed, draw.step, self.number, rows.unsqueeze(1), units)
+        return hidden * random_keep(1 - self.share, *place) / (1 - self.share)
+
+    def extra_repr(self) -> str:
+        """Show the share."""
+        return f"share={self.share}"
+
+
 class PerLabelMLP(nn.Module):
     """A network of one hidden layer for each label, run as two batched products.
 
@@ -63,14 +99,14 @@ class PerLabelMLP(nn.Module):
     def __init__(self, n_features: int, n_labels: int, hidden: int, dropout: float) -> None:
         super().__init__()
         self.first = nn.Linear(n_features, n_labels * hidden)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = RowDropout(dropout, 0)
         bound = 1 / math.sqrt(hidden)
         self.second = nn.Parameter(torch.empty(n_labels, hidden).uniform_(-bound, bound))
         self.bias = nn.Parameter(torch.zeros(n_labels))
 
-    def forward(self, features: Tensor) -> Tensor:
+    def forward(self, features: Tensor, draw: Draw | None = None) -> Tensor:
         """Map (batch, features) to logits (batch, labels)."""
-        hidden: Tensor = self.dropout(torch.relu(self.first(features)))
+        hidden: Tensor = self.dropout(torch.relu(self.first(features)), draw)
         return (hidden.view(-1, *self.second.shape) * self.second).sum(2) + self.bias
 
 
@@ -98,9 +134,23 @@ class Policy(nn.Module):
         if residual:
             self._start_at_zero()
 
-    def forward(self, features: Tensor, reference_logits: Tensor | None = None) -> Tensor:
-        """Map (batch, features) to logits (batch, labels); a residual needs the reference's."""
-        logits: Tensor = self.body(self.scaling(features))
+    def forward(
+        self,
+        features: Tensor,
+        reference_logits: Tensor | None = None,
+        draw: Draw | None = None,
+    ) -> Tensor:
+        """Map (batch, features) to logits (batch, labels).
+
+        Parameters
+        ----------
+        features : float tensor, shape (batch, features)
+        reference_logits : float tensor, shape (batch, labels), optional
+            A residual needs them.
+        draw : Draw, optional
+            What dropout depends on in training; torch's global generator when not given.
+        """
+        logits: Tensor = self.body(self.scaling(features), draw)
         if not self.residual:
             return logits
         assert reference_logits is not None
@@ -114,12 +164,25 @@ class Policy(nn.Module):
                     parameter.zero_()
 
 
-def _body(n_features: int, n_labels: int, settings: HeadSettings) -> PerLabelMLP | nn.Sequential:
+class SharedMLP(nn.Sequential):
+    """Hidden layers shared among the labels, and a last layer with a row for each."""
+
+    def __init__(self, n_features: int, n_labels: int, hidden: tuple[int, ...], dropout: float):
+        layers: list[nn.Module] = []
+        for number, (before, after) in enumerate(pairwise((n_features, *hidden))):
+            layers += [nn.Linear(before, after), nn.ReLU(), RowDropout(dropout, number)]
+        super().__init__(*layers, nn.Linear((n_features, *hidden)[-1], n_labels))
+
+    def forward(self, features: Tensor, draw: Draw | None = None) -> Tensor:
+        """Map (batch, features) to logits (batch, labels)."""
+        for layer in self:
+            features = layer(features, draw) if isinstance(layer, RowDropout) else layer(features)
+        return features
+
+
+def _body(n_features: int, n_labels: int, settings: HeadSettings) -> PerLabelMLP | SharedMLP:
     if settings.kind == "per-label":
         hidden = settings.hidden[0] if settings.hidden else 16
         return PerLabelMLP(n_features, n_labels, hidden, settings.dropout)
-    widths = [n_features, *(settings.hidden if settings.kind == "mlp" else ())]
-    layers: list[nn.Module] = []
-    for before, after in pairwise(widths):
-        layers += [nn.Linear(before, after), nn.ReLU(), nn.Dropout(settings.dropout)]
-    return nn.Sequential(*layers, nn.Linear(widths[-1], n_labels))
+    hidden_layers = settings.hidden if settings.kind == "mlp" else ()
+    return SharedMLP(n_features, n_labels, hidden_layers, settings.dropout)

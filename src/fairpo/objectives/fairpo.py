@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from fairpo._checks import build_settings, value_error
+from fairpo._random import Draw
 from fairpo.group_weights import GainRule, GroupWeights, WeightRule
 from fairpo.groups import LabelGroups
 from fairpo.losses.constraint import slack_hinge
@@ -16,7 +17,6 @@ from fairpo.losses.reduction import GroupSums, group_sums, mean_of_terms
 from fairpo.objectives.base import Objective, ObjectiveOutput, StepInputs, StepSums
 from fairpo.objectives.preference import (
     BCETerm,
-    Draw,
     PairLoss,
     PairTerm,
     PreferenceName,

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fairpo._checks import value_error
+from fairpo._random import Draw
 from fairpo.losses.confusing import (
     ConfusingPairs,
     confusing_negatives,
@@ -36,14 +37,6 @@ class PreferenceOutput(NamedTuple):
 
     terms: tuple[GroupSums, ...]
     watched: Tensor
-
-
-class Draw(NamedTuple):
-    """What a draw of pairs depends on besides the pair."""
-
-    seed: int
-    step: Tensor
-    first_row: int
 
 
 class BCETerm(nn.Module):
@@ -108,9 +101,7 @@ class PairTerm(nn.Module):
             pairs = keep_pairs(pairs, self._owner_weights(inputs, pairs) > 0)
         n_confusing = pairs.rows.numel()
         if self.settings.sampling == "one":
-            pairs = draw_one_pair(
-                pairs, inputs.logits.shape, draw.seed, draw.step, first_row=draw.first_row
-            )
+            pairs = draw_one_pair(pairs, inputs.logits.shape, draw)
         # Both labels of the pairs in one gather: (2, pairs), preferred first.
         place = inputs.position(pairs.rows, torch.stack((pairs.preferred, pairs.rejected)))
         logits = inputs.logits.take(place)
