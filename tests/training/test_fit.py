@@ -19,8 +19,8 @@ from fairpo.training.fit import (
     train_reference,
     training_rows,
 )
-from fairpo.training.loop import predict_logits
 from fairpo.training.reference_scores import HeadScores
+from fairpo.training.rows import predict_logits
 from fairpo.training.settings import TrainingSettings, training_preset
 
 HEAD = HeadSettings(hidden=(16,))
@@ -202,7 +202,7 @@ def test_a_loss_that_is_not_finite_stops_with_its_place(data, reference, groups)
         return FairPOObjective(chosen_groups, constraint=lambda z, r, y: z * float("nan"))
 
     with pytest.raises(
-        FairPOError, match=r"the loss is nan in epoch 1, batch 0: group losses \{'priv"
+        FairPOError, match=r"the loss is nan in step 1 \(epoch 1\): group losses \{'priv"
     ):
         train_method(data, reference, groups, broken, SHORT)
 

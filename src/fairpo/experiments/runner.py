@@ -21,7 +21,8 @@ from fairpo.training.fit import (
     train_reference,
     training_rows,
 )
-from fairpo.training.loop import EpochCallback, predict_logits
+from fairpo.training.loop import EpochCallback
+from fairpo.training.rows import predict_logits
 
 ProgressFactory = Callable[[str, int], EpochCallback]
 """``(what is trained, most epochs) -> callback`` for each epoch's record."""

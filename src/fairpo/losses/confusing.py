@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from fairpo._random import Draw, random_bits
+from fairpo._random import PAIRS, Draw, random_bits
 
 
 class ConfusingPairs(NamedTuple):
@@ -117,7 +117,7 @@ def draw_one_pair(pairs: ConfusingPairs, shape: torch.Size, draw: Draw) -> Confu
     """
     other = pairs.preferred + pairs.rejected - pairs.owner
     rows = pairs.rows + draw.first_row
-    ranks = random_bits(draw.seed, draw.step, rows, pairs.owner, other)
+    ranks = random_bits(draw.seed, PAIRS, draw.step, rows, pairs.owner, other)
     entry = pairs.rows * shape[1] + pairs.owner
     highest = ranks.new_full((shape.numel(),), -1).scatter_reduce(0, entry, ranks, "amax")
     return keep_pairs(pairs, ranks == highest[entry])

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from fairpo._random import Draw, random_keep
+from fairpo._random import DROPOUT, Draw, random_keep
 
 
 class HeadSettings(BaseModel):
@@ -79,7 +79,7 @@ class RowDropout(nn.Module):
             return F.dropout(hidden, self.share, self.training)
         rows = torch.arange(len(hidden), device=hidden.device) + draw.first_row
         units = torch.arange(hidden.shape[1], device=hidden.device)
-        place = (draw.seed, draw.step, self.number, rows.unsqueeze(1), units)
+        place = (draw.seed, DROPOUT, draw.step, self.number, rows.unsqueeze(1), units)
         return hidden * random_keep(1 - self.share, *place) / (1 - self.share)
 
     def extra_repr(self) -> str:

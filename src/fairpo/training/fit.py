@@ -25,16 +25,13 @@ from fairpo.metrics import average_precision
 from fairpo.models.head import HeadSettings, Policy, Scaling
 from fairpo.objectives import BCEObjective, Objective
 from fairpo.objectives.catalogue import get_method, make_objective
-from fairpo.training.loop import (
-    EpochCallback,
-    Training,
-    TrainingRows,
-    predict_logits,
-    train,
-)
+from fairpo.training.distributed import share, sum_over_processes
+from fairpo.training.loop import EpochCallback, Training, train
 from fairpo.training.reference_scores import Scores, head_scores
+from fairpo.training.rows import TrainingRows, predict_logits
 from fairpo.training.selection import Selector, ValidationScores
 from fairpo.training.settings import TrainingSettings
+from fairpo.training.state import Checkpoint
 
 Method: TypeAlias = str | Callable[[LabelGroups], Objective]
 """A name of the catalogue, or a function that builds the objective for given groups."""
@@ -90,6 +87,7 @@ def train_reference(
     *,
     sample_weight: NDArray[np.float64] | None = None,
     on_epoch: EpochCallback | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Reference:
     """Train a head by binary cross-entropy; the epoch with the best validation mAP is kept.
 
@@ -101,6 +99,8 @@ def train_reference(
     settings : TrainingSettings
     sample_weight : float array, shape (n,), optional
     on_epoch : callable, optional
+    checkpoint : Checkpoint, optional
+        Where the training's state is kept, and taken up if it was stopped.
     """
     data.require_features()
     notes = _untrainable_labels(data)
@@ -119,6 +119,7 @@ def train_reference(
         score=_scorer(data, everything, None),
         selector=Selector(None),
         on_epoch=on_epoch,
+        checkpoint=checkpoint,
     )
     policy.load_state_dict(training.selected_state)
     return head_reference(policy, data, settings, training, notes)
@@ -209,6 +210,7 @@ def train_method(
     head: HeadSettings | None = None,
     sample_weight: NDArray[np.float64] | None = None,
     on_epoch: EpochCallback | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> FittedMethod:
     """Train one method from the reference, within the common extra budget.
 
@@ -228,6 +230,8 @@ def train_method(
         Of the residual head, where the reference is scores only.
     sample_weight : float array, shape (n,), optional
     on_epoch : callable, optional
+    checkpoint : Checkpoint, optional
+        Where the training's state is kept, and taken up if it was stopped.
     """
     name = method if isinstance(method, str) else getattr(method, "__name__", "custom")
     objective = build_objective(method, groups, preset, dict(options or {}), settings.seed)
@@ -249,6 +253,7 @@ def train_method(
             score=score,
             selector=Selector(start, settings.tolerance_points / 100),
             on_epoch=on_epoch,
+            checkpoint=checkpoint,
         )
     policy.load_state_dict(training.selected_state)
     notes = [str(warning.message) for warning in caught]
@@ -352,13 +357,13 @@ def _moments(
     features: Features, rows: NDArray[np.int64]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Mean and deviation of each column over rows, in blocks; a constant column has scale 1."""
-    total = np.zeros(features.shape[1])
-    squares = np.zeros(features.shape[1])
+    sums = np.zeros((2, features.shape[1]))
     size = block_rows(features.shape[1])
-    for start in range(0, len(rows), size):
-        block = np.asarray(feature_rows(features, rows[start : start + size]), dtype=np.float64)
-        total += block.sum(0)
-        squares += (block**2).sum(0)
+    own = rows[share(len(rows))]
+    for start in range(0, len(own), size):
+        block = np.asarray(feature_rows(features, own[start : start + size]), dtype=np.float64)
+        sums += block.sum(0), (block**2).sum(0)
+    total, squares = sum_over_processes(torch.from_numpy(sums)).numpy()
     mean = total / len(rows)
     deviation = np.sqrt(np.maximum(squares / len(rows) - mean**2, 0))
     constant = deviation <= 1e-6 * np.maximum(np.abs(mean), 1e-6)

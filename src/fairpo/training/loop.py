@@ -14,58 +14,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fairpo._checks import FairPOError
-from fairpo.data.base import Features, Targets, block_rows, dense_targets, feature_rows
+from fairpo._random import ORDER, random_bits
 from fairpo.models.head import Policy
-from fairpo.objectives import Objective, ObjectiveOutput
-from fairpo.training.reference_scores import Scores
+from fairpo.objectives import Diagnostics, Objective, ObjectiveOutput
+from fairpo.training.rows import TrainingRows
 from fairpo.training.selection import Selector, ValidationScores
 from fairpo.training.settings import TrainingSettings
+from fairpo.training.state import Checkpoint
+from fairpo.training.step import Stepper
 
 N_TRACE = 50
 """Points of the trace of losses and weights over a training, enough for a picture."""
 
 _SMALLEST_BATCH = 16
-
-
-@dataclass(frozen=True)
-class TrainingRows:
-    """Some rows of a data set, in RAM or memory-mapped, with what each batch needs.
-
-    Parameters
-    ----------
-    features : array, memmap, CSR or store, shape (n, d)
-    targets : int8 array or CSR, shape (n, L)
-    rows : int array, shape (m,)
-        The rows used.
-    reference_logits : Scores, shape (n, L), optional
-        Of every row of the data set, used or not; nothing is copied.
-    sample_weight : float array, shape (m,), optional
-        In the order of ``rows``.
-    """
-
-    features: Features
-    targets: Targets
-    rows: NDArray[np.int64]
-    reference_logits: Scores | None = None
-    sample_weight: NDArray[np.float64] | None = None
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def features_at(self, positions: NDArray[np.int64] | slice) -> Tensor:
-        """Features (batch, d), float32, at positions among these rows."""
-        block = feature_rows(self.features, self.rows[positions])
-        return torch.from_numpy(np.asarray(block, dtype=np.float32))
-
-    def targets_at(self, positions: NDArray[np.int64]) -> Tensor:
-        """Targets (batch, L), float32, at positions among these rows."""
-        return torch.from_numpy(dense_targets(self.targets, self.rows[positions])).float()
-
-    def reference_at(self, positions: NDArray[np.int64] | slice) -> Tensor | None:
-        """Reference logits (batch, L) at positions among these rows."""
-        if self.reference_logits is None:
-            return None
-        return torch.from_numpy(np.asarray(self.reference_logits[self.rows[positions]]))
 
 
 @dataclass
@@ -94,13 +55,14 @@ def train(
     score: Callable[[Policy], ValidationScores],
     selector: Selector,
     on_epoch: EpochCallback | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Training:
     """Train a policy and keep the selected and the last state.
 
     Parameters
     ----------
     policy : Policy
-        Changed in place; ends in its last state.
+        Changed in place; ends in its last state, on the CPU.
     objective : Objective
         Its group weights step once a batch.
     rows : TrainingRows
@@ -112,98 +74,154 @@ def train(
         Scores the policy on the validation rows after each epoch.
     selector : Selector
     on_epoch : callable, optional
-        Receives each epoch's record.
+        Receives each epoch's record; after a resume the last one that was done.
+    checkpoint : Checkpoint, optional
+        Where the state is kept, and taken up if there is one: the result is the same, bit for bit,
+        as without the stop.
 
     Raises
     ------
     FairPOError
         The loss is not finite; says at which step, with group losses and weights.
     """
-    start = time.perf_counter()
-    result = Training(selector, _copy_state(policy), {})
-    generator = torch.Generator().manual_seed(settings.seed)
-    optimizer = torch.optim.AdamW(
-        policy.parameters(), lr=learning_rate, weight_decay=settings.weight_decay, fused=True
-    )
-    batch_size = min(settings.batch_size, max(_SMALLEST_BATCH, math.ceil(len(rows) / 8)))
-    n_batches = math.ceil(len(rows) / batch_size)
-    recorder = _Recorder(objective.groups.names, max(1, epochs * n_batches // N_TRACE), result)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(settings.seed)  # dropout draws from the global generator
-        for epoch in range(1, epochs + 1):
-            policy.train()
-            objective.train()
-            order = torch.randperm(len(rows), generator=generator).numpy()
-            for batch in range(n_batches):
-                progress = ((epoch - 1) * n_batches + batch) / (epochs * n_batches)
-                rate = learning_rate * _schedule(settings.schedule, progress)
-                positions = order[batch * batch_size : (batch + 1) * batch_size]
-                output = _step(
-                    policy, objective, optimizer, rows, positions, settings, rate, generator
-                )
-                recorder.step(output, epoch - 1 + (batch + 1) / n_batches, (epoch, batch))
-            policy.eval()
-            scores = score(policy)
-            if selector.offer(epoch, scores):
-                result.selected_state = _copy_state(policy)
-            record = recorder.epoch(epoch, epochs, rate, scores, time.perf_counter() - start)
-            if on_epoch is not None:
-                on_epoch(record)
-            if selector.stale_epochs >= settings.patience:
-                break
-    result.last_state = _copy_state(policy)
-    result.seconds = time.perf_counter() - start
-    return result
+    loop = _Loop(policy, objective, rows, settings, epochs, learning_rate, selector, checkpoint)
+    try:
+        if loop.epochs_done and on_epoch is not None:
+            on_epoch(loop.result.epochs[-1])
+        while not loop.finished:
+            loop.run_epoch(score, on_epoch)
+    finally:
+        policy.cpu()
+        objective.cpu()
+    return loop.result
 
 
-def _step(
-    policy: Policy,
-    objective: Objective,
-    optimizer: torch.optim.Optimizer,
-    rows: TrainingRows,
-    positions: NDArray[np.int64],
-    settings: TrainingSettings,
-    rate: float,
-    generator: torch.Generator,
-) -> ObjectiveOutput:
-    reference = rows.reference_at(positions)
-    targets = rows.targets_at(positions)
-    logits = policy(rows.features_at(positions), reference)
-    weight = _entry_weight(rows, positions, settings, targets, generator)
-    output: ObjectiveOutput = objective(logits, targets, reference, entry_weight=weight)
-    optimizer.zero_grad(set_to_none=True)
-    torch.autograd.backward(output.loss)
-    if settings.gradient_clip:
-        torch.nn.utils.clip_grad_norm_(policy.parameters(), settings.gradient_clip)
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    optimizer.step()
-    return output
+class _Loop:
+    """A training under way, and its state as a checkpoint keeps it."""
 
+    def __init__(
+        self,
+        policy: Policy,
+        objective: Objective,
+        rows: TrainingRows,
+        settings: TrainingSettings,
+        epochs: int,
+        learning_rate: float,
+        selector: Selector,
+        checkpoint: Checkpoint | None,
+    ) -> None:
+        device = settings.torch_device()
+        self.policy = policy.to(device)
+        self.objective = objective.to(device)
+        self.settings = settings
+        self.epochs, self.learning_rate = epochs, learning_rate
+        self.n_rows = len(rows)
+        self.batch_size = min(settings.batch_size, max(_SMALLEST_BATCH, math.ceil(self.n_rows / 8)))
+        self.n_batches = math.ceil(self.n_rows / self.batch_size)
+        self.optimizer = torch.optim.AdamW(
+            policy.parameters(), lr=learning_rate, weight_decay=settings.weight_decay, fused=True
+        )
+        self.stepper = Stepper(policy, objective, self.optimizer, rows, settings)
+        self.result = Training(selector, _copy_state(policy), {})
+        every = max(1, epochs * self.n_batches // N_TRACE)
+        self.recorder = _Recorder(objective.groups.names, every, self.result)
+        self.n_steps = 0
+        self.finished = False
+        self.checkpoint = checkpoint
+        self.start = time.perf_counter()
+        if checkpoint is not None:
+            state = checkpoint.read()
+            if state is not None:
+                self._restore(state)
 
-def _entry_weight(
-    rows: TrainingRows,
-    positions: NDArray[np.int64],
-    settings: TrainingSettings,
-    targets: Tensor,
-    generator: torch.Generator,
-) -> Tensor | None:
-    weight = None
-    if rows.sample_weight is not None:
-        weight = torch.from_numpy(rows.sample_weight[positions]).to(targets.dtype).unsqueeze(1)
-    if settings.label_draw == "one":
-        labels = torch.randint(targets.shape[1], (len(targets), 1), generator=generator)
-        drawn = torch.zeros_like(targets).scatter_(1, labels, 1.0)
-        weight = drawn if weight is None else drawn * weight
-    return weight
+    @property
+    def epochs_done(self) -> int:
+        """Epochs that are over, their validation included."""
+        return len(self.result.epochs)
 
+    def run_epoch(
+        self, score: Callable[[Policy], ValidationScores], on_epoch: EpochCallback | None
+    ) -> None:
+        """Run an epoch, or what is left of one."""
+        epoch = self.epochs_done + 1
+        self.policy.train()
+        self.objective.train()
+        order = self._order(epoch)
+        for batch in range(self.n_steps - (epoch - 1) * self.n_batches, self.n_batches):
+            rate = self._rate(self.n_steps)
+            positions = order[batch * self.batch_size : (batch + 1) * self.batch_size]
+            output = self.stepper.step(self.n_steps, positions, rate)
+            self.n_steps += 1
+            self.recorder.step(output, self.n_steps, self.n_steps / self.n_batches)
+            if self.checkpoint is not None and self.checkpoint.is_due():
+                self._save()
+        self.policy.eval()
+        scores = score(self.policy)
+        if self.result.selector.offer(epoch, scores):
+            self.result.selected_state = _copy_state(self.policy)
+        self.result.seconds = time.perf_counter() - self.start
+        record = self.recorder.epoch(
+            epoch, self.epochs, self.n_steps, self._rate(self.n_steps - 1), scores
+        )
+        if on_epoch is not None:
+            on_epoch(record)
+        stale = self.result.selector.stale_epochs >= self.settings.patience
+        if stale or epoch == self.epochs:
+            self.finished = True
+            self.result.last_state = _copy_state(self.policy)
+            if self.checkpoint is not None:
+                self._save()
 
-def _schedule(kind: str, progress: float) -> float:
-    return 0.5 * (1 + math.cos(math.pi * progress)) if kind == "cosine" else 1.0
+    def _order(self, epoch: int) -> NDArray[np.int64]:
+        """Rows of an epoch, drawn from seed and epoch alone."""
+        seed = int(random_bits(self.settings.seed, ORDER, epoch))
+        order: NDArray[np.int64] = torch.randperm(
+            self.n_rows, generator=torch.Generator().manual_seed(seed)
+        ).numpy()
+        return order
+
+    def _rate(self, step: int) -> float:
+        progress = step / (self.epochs * self.n_batches)
+        if self.settings.schedule == "constant":
+            return self.learning_rate
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
+
+    def _save(self) -> None:
+        assert self.checkpoint is not None
+        self.checkpoint.write(
+            {
+                "policy": self.policy.state_dict(),
+                "objective": self.objective.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "selected": self.result.selected_state,
+                "selector": self.result.selector.state(),
+                "recorder": self.recorder.state(),
+                "epochs": self.result.epochs,
+                "trace": self.result.trace,
+                "n_steps": self.n_steps,
+                "finished": self.finished,
+                "seconds": time.perf_counter() - self.start,
+            }
+        )
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        self.policy.load_state_dict(state["policy"])
+        self.objective.load_state_dict(state["objective"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.result.selected_state = state["selected"]
+        self.result.selector.restore(state["selector"])
+        self.recorder.restore(state["recorder"])
+        self.result.epochs[:] = state["epochs"]
+        self.result.trace[:] = state["trace"]
+        self.n_steps, self.finished = state["n_steps"], state["finished"]
+        self.start -= state["seconds"]
+        if self.finished:
+            self.result.last_state = _copy_state(self.policy)
+            self.result.seconds = state["seconds"]
 
 
 def _copy_state(module: torch.nn.Module) -> dict[str, Tensor]:
-    return {name: value.detach().clone() for name, value in module.state_dict().items()}
+    return {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}
 
 
 class _Recorder:
@@ -213,86 +231,81 @@ class _Recorder:
         self.names = names
         self.every = every
         self.result = result
-        self.n_steps = 0
         self._start_epoch()
 
     def _start_epoch(self) -> None:
-        self.losses: Tensor | float = 0.0
-        self.group_losses: Tensor | float = 0.0
-        self.diagnostics: list[Tensor] = []
         self.in_epoch = 0
+        self.losses = torch.zeros((), dtype=torch.float64)
+        self.group_losses = torch.zeros(len(self.names), dtype=torch.float64)
+        self.group_weights = torch.zeros(len(self.names), dtype=torch.float64)
+        self.diagnostics = torch.zeros(2, len(Diagnostics._fields), dtype=torch.float64)
 
-    def step(self, output: ObjectiveOutput, epoch: float, place: tuple[int, int]) -> None:
-        self.n_steps += 1
+    def step(self, output: ObjectiveOutput, n_steps: int, epoch: float) -> None:
+        """Enter a step of the whole batch, without a graph; ``n_steps`` counts it."""
         self.in_epoch += 1
-        loss = output.loss.detach()
+        loss, group_losses, group_weights, diagnostics = output
         if not math.isfinite(float(loss)):
             raise FairPOError(
-                f"the loss is {float(loss)} in epoch {place[0]}, batch {place[1]}: group losses "
-                f"{self._named(output.group_losses)}, group weights "
-                f"{self._named(output.group_weights)}. Lower the learning rate or look for extreme "
-                "features; nothing was saved."
+                f"the loss is {float(loss)} in step {n_steps} (epoch {math.ceil(epoch)}): group "
+                f"losses {self._named(group_losses)}, group weights {self._named(group_weights)}. "
+                "Lower the learning rate or look for extreme features."
             )
-        self.losses = self.losses + loss
-        self.group_losses = self.group_losses + output.group_losses.detach()
-        self.diagnostics.append(torch.stack([part.float() for part in output.diagnostics]))
-        if self.n_steps % self.every == 0:
+        self.losses += loss.cpu()
+        self.group_losses += group_losses.cpu()
+        self.group_weights = group_weights.cpu()
+        values = torch.stack([part.double() for part in diagnostics]).cpu()
+        self.diagnostics += torch.stack([values.nan_to_num(), ~values.isnan()])
+        if n_steps % self.every == 0:
             self.result.trace.append(
                 {
-                    "step": self.n_steps,
+                    "step": n_steps,
                     "epoch": round(epoch, 4),
-                    "group_weights": self._named(output.group_weights),
-                    "group_losses": self._named(output.group_losses),
+                    "group_weights": self._named(group_weights),
+                    "group_losses": self._named(group_losses),
                 }
             )
-        self.group_weights = output.group_weights
 
     def epoch(
-        self, epoch: int, epochs: int, rate: float, scores: ValidationScores, seconds: float
+        self, epoch: int, epochs: int, n_steps: int, rate: float, scores: ValidationScores
     ) -> dict[str, Any]:
-        means = torch.stack(self.diagnostics).nanmean(0).tolist()
-        fields = (
-            "n_pairs",
-            "confusing_share",
-            "chosen_log_score",
-            "rejected_log_score",
-            "no_signal_share",
-        )
+        """Close an epoch and return its record."""
+        totals, counts = self.diagnostics
+        means = (totals / counts).tolist()
         record = {
             "epoch": epoch,
             "epochs": epochs,
-            "step": self.n_steps,
+            "step": n_steps,
             "learning_rate": rate,
             "loss": float(self.losses) / self.in_epoch,
-            "group_losses": self._named(torch.as_tensor(self.group_losses) / self.in_epoch),
+            "group_losses": self._named(self.group_losses / self.in_epoch),
             "group_weights": self._named(self.group_weights),
             "diagnostics": {
-                name: none_if_nan(value) for name, value in zip(fields, means, strict=True)
+                name: none_if_nan(value)
+                for name, value in zip(Diagnostics._fields, means, strict=True)
             },
             "validation": {key: none_if_nan(value) for key, value in scores.as_metrics().items()},
-            "seconds": round(seconds, 4),
+            "seconds": round(self.result.seconds, 4),
         }
         self.result.epochs.append(record)
         self._start_epoch()
         return record
 
+    def state(self) -> dict[str, Any]:
+        """What an epoch under way has collected."""
+        return {name: getattr(self, name) for name in _COLLECTED}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take up :meth:`state`."""
+        for name in _COLLECTED:
+            setattr(self, name, state[name])
+
     def _named(self, values: Tensor) -> dict[str, float]:
         return dict(zip(self.names, values.detach().tolist(), strict=True))
+
+
+_COLLECTED = ("in_epoch", "losses", "group_losses", "group_weights", "diagnostics")
 
 
 def none_if_nan(value: float) -> float | None:
     """JSON has no NaN: an undefined figure is null."""
     return None if math.isnan(value) else value
-
-
-@torch.no_grad()
-def predict_logits(policy: Policy, rows: TrainingRows) -> NDArray[np.float32]:
-    """Logits (rows, labels) of a policy in eval mode, in blocks of rows."""
-    policy.eval()
-    logits = np.empty((len(rows), policy.n_labels), dtype=np.float32)
-    size = block_rows(max(int(rows.features.shape[1]), policy.n_labels))
-    for start in range(0, len(rows), size):
-        block = slice(start, start + size)
-        reference = rows.reference_at(block) if policy.residual else None
-        logits[block] = policy(rows.features_at(block), reference).numpy()
-    return logits

@@ -6,7 +6,7 @@ import copy
 import hashlib
 import os
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,6 +23,7 @@ from fairpo.data.base import (
 )
 from fairpo.data.store import GrowingArray, StoredFeatures
 from fairpo.models.head import Policy
+from fairpo.training.distributed import gather_rows, is_main, share, wait_for_all
 
 _BLOCK = 4096
 _FOLDER = "reference"
@@ -86,15 +87,14 @@ def head_scores(policy: Policy, data: MultiLabelData, budget: int) -> Scores:
     if computed.shape[0] * computed.shape[1] * 4 > budget:
         return computed
     if not isinstance(data.features, StoredFeatures):
-        return computed[:]
+        return gather_rows(computed[share(computed.shape[0])], computed.shape[0])
     path = data.features.folder / _FOLDER / f"{_digest(policy, data.features)}.npy"
+    if is_main() and _open(path, computed.shape) is None:
+        with suppress(OSError):  # a store that is read only, or a full disk
+            _write(path, computed, budget)
+    wait_for_all()
     known = _open(path, computed.shape)
-    if known is not None:
-        return known
-    try:
-        return _write(path, computed, budget)
-    except OSError:  # a store that is read only, or a full disk
-        return computed
+    return computed if known is None else known
 
 
 def _digest(policy: Policy, features: StoredFeatures) -> str:
@@ -118,7 +118,7 @@ def _open(path: Path, shape: tuple[int, int]) -> NDArray[np.float32] | None:
     return logits
 
 
-def _write(path: Path, scores: HeadScores, budget: int) -> NDArray[np.float32]:
+def _write(path: Path, scores: HeadScores, budget: int) -> None:
     path.parent.mkdir(exist_ok=True)
     _make_room(path.parent, budget - scores.shape[0] * scores.shape[1] * 4)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp")
@@ -130,8 +130,6 @@ def _write(path: Path, scores: HeadScores, budget: int) -> NDArray[np.float32]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    written: NDArray[np.float32] = np.load(path, mmap_mode="r", allow_pickle=False)
-    return written
 
 
 def _make_room(folder: Path, left: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,6 +92,15 @@ class Selector:
         self.best_epoch, self.best_goal = epoch, goal
         return True
 
+    def state(self) -> dict[str, float]:
+        """Where the choice stands."""
+        return {name: getattr(self, name) for name in _STATE}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take up :meth:`state`."""
+        for name in _STATE:
+            setattr(self, name, state[name])
+
     @property
     def fell_back(self) -> bool:
         """Whether no epoch beat the reference."""
@@ -101,6 +111,9 @@ class Selector:
             return True
         # The small term keeps 0.800 - 0.795 from exceeding 0.005 by rounding.
         return scores.non_privileged >= self.reference.non_privileged - self.tolerance - 1e-12
+
+
+_STATE = ("best_epoch", "best_goal", "stale_epochs", "_highest")
 
 
 def _mean(values: NDArray[np.float64]) -> float:

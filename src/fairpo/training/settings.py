@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, Literal
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field
 
-from fairpo._checks import unknown_name
+from fairpo._checks import unknown_name, value_error
 
 
 class TrainingSettings(BaseModel):
@@ -50,6 +52,23 @@ class TrainingSettings(BaseModel):
         description="Use every label of an example, or draw one per example and step, as the "
         "paper's Algorithm 1 is printed.",
     )
+    accumulation_steps: int = Field(
+        1, ge=1, description="Micro-batches a step; they share its rows, for less memory."
+    )
+    accumulation: Literal["lagged", "exact"] = Field(
+        "lagged",
+        description="What micro-batches know of their step: group weights of the step before and "
+        "denominators as the targets tell them, or, from a first pass without gradients, all of "
+        "it.",
+    )
+    precision: Literal["fp32", "bf16"] = Field(
+        "fp32", description="bf16 runs the head under bfloat16 autocast; losses stay in fp32."
+    )
+    device: str = Field(
+        "auto",
+        pattern=r"^(auto|cpu|cuda(:\d+)?)$",
+        description="auto takes cuda where there is one, of several processes each its own.",
+    )
     reference_epochs: int = Field(50, ge=1, description="Most epochs of the reference.")
     reference_learning_rate: float = Field(
         1e-3, gt=0, allow_inf_nan=False, description="Peak rate of AdamW for the reference."
@@ -60,7 +79,35 @@ class TrainingSettings(BaseModel):
         description="Most megabytes of reference logits to keep, in memory or beside a store of "
         "embeddings; beyond it the reference head runs on each batch.",
     )
+    checkpoint_seconds: float = Field(
+        30.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Of a run, between writes of the state from which --resume goes on; 0 writes "
+        "after every step.",
+    )
     seed: int = Field(0, ge=0, description="Of initial weights, order of rows, dropout and draws.")
+
+    def torch_device(self) -> torch.device:
+        """Return the device of this process.
+
+        Raises
+        ------
+        FairPOValueError
+            The device is not there.
+        """
+        if self.device == "cpu" or (self.device == "auto" and not torch.cuda.is_available()):
+            return torch.device("cpu")
+        if not torch.cuda.is_available():
+            raise value_error(
+                "device",
+                must="be there",
+                got=f"{self.device}, and torch sees no GPU",
+                do="Say cpu or auto.",
+            )
+        if self.device in ("auto", "cuda"):
+            return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        return torch.device(self.device)
 
 
 TRAINING_PRESETS: dict[str, dict[str, Any]] = {

@@ -1,0 +1,76 @@
+"""Rows of a data set as training and scoring read them: in RAM or memory-mapped, block by block."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fairpo.data.base import Features, Targets, block_rows, dense_targets, feature_rows
+from fairpo.models.head import Policy
+from fairpo.training.distributed import gather_rows, share
+from fairpo.training.reference_scores import Scores
+
+
+@dataclass(frozen=True)
+class TrainingRows:
+    """Some rows of a data set, in RAM or memory-mapped, with what each batch needs.
+
+    Parameters
+    ----------
+    features : array, memmap, CSR or store, shape (n, d)
+    targets : int8 array or CSR, shape (n, L)
+    rows : int array, shape (m,)
+        The rows used.
+    reference_logits : Scores, shape (n, L), optional
+        Of every row of the data set, used or not; nothing is copied.
+    sample_weight : float array, shape (m,), optional
+        In the order of ``rows``.
+    """
+
+    features: Features
+    targets: Targets
+    rows: NDArray[np.int64]
+    reference_logits: Scores | None = None
+    sample_weight: NDArray[np.float64] | None = None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def features_at(self, positions: NDArray[np.int64] | slice) -> Tensor:
+        """Features (batch, d), float32, at positions among these rows."""
+        block = feature_rows(self.features, self.rows[positions])
+        return torch.from_numpy(np.asarray(block, dtype=np.float32))
+
+    def targets_at(self, positions: NDArray[np.int64]) -> Tensor:
+        """Targets (batch, L), float32, at positions among these rows."""
+        return torch.from_numpy(dense_targets(self.targets, self.rows[positions])).float()
+
+    def reference_at(self, positions: NDArray[np.int64] | slice) -> Tensor | None:
+        """Reference logits (batch, L) at positions among these rows."""
+        if self.reference_logits is None:
+            return None
+        return torch.from_numpy(np.asarray(self.reference_logits[self.rows[positions]]))
+
+
+@torch.no_grad()
+def predict_logits(policy: Policy, rows: TrainingRows) -> NDArray[np.float32]:
+    """Logits (rows, labels) of a policy in eval mode, in blocks of rows.
+
+    Several processes score a share of the rows each, every row once.
+    """
+    policy.eval()
+    parameter = next(policy.parameters())
+    own = share(len(rows))
+    logits = np.empty((own.stop - own.start, policy.n_labels), dtype=np.float32)
+    size = block_rows(max(int(rows.features.shape[1]), policy.n_labels))
+    for start in range(own.start, own.stop, size):
+        block = slice(start, min(start + size, own.stop))
+        features = rows.features_at(block).to(parameter)
+        reference = rows.reference_at(block) if policy.residual else None
+        scores = policy(features, None if reference is None else reference.to(parameter))
+        logits[start - own.start : block.stop - own.start] = scores.cpu().numpy()
+    return gather_rows(logits, len(rows))

@@ -1,0 +1,201 @@
+"""One optimizer step: its rows among processes and micro-batches, its sums put together."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import operator
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fairpo._random import LABELS, Draw, random_bits
+from fairpo.models.head import Policy
+from fairpo.objectives import Objective, ObjectiveOutput
+from fairpo.objectives.base import StepSums
+from fairpo.training.distributed import share, sum_over_processes, world_size
+from fairpo.training.rows import TrainingRows
+from fairpo.training.settings import TrainingSettings
+
+
+@dataclass(frozen=True)
+class Part:
+    """The rows of one forward pass, on the device.
+
+    Parameters
+    ----------
+    features : float tensor, shape (rows, features)
+    targets : float tensor, shape (rows, labels)
+    reference : float tensor, shape (rows, labels), or None
+    entry_weight : float tensor, shape (rows, 1) or (rows, labels), or None
+    draw : Draw
+        Where they stand in the step.
+    """
+
+    features: Tensor
+    targets: Tensor
+    reference: Tensor | None
+    entry_weight: Tensor | None
+    draw: Draw
+
+
+class Stepper:
+    """Takes optimizer steps on a policy; all processes end a step with the same weights.
+
+    Parameters
+    ----------
+    policy : Policy
+    objective : Objective
+    optimizer : torch.optim.Optimizer
+        Over the policy's parameters.
+    rows : TrainingRows
+    settings : TrainingSettings
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        objective: Objective,
+        optimizer: torch.optim.Optimizer,
+        rows: TrainingRows,
+        settings: TrainingSettings,
+    ) -> None:
+        self.policy = policy
+        self.objective = objective
+        self.optimizer = optimizer
+        self.rows = rows
+        self.settings = settings
+        parameter = next(policy.parameters())
+        self.device, self.dtype = parameter.device, parameter.dtype
+
+    def step(self, number: int, positions: NDArray[np.int64], rate: float) -> ObjectiveOutput:
+        """Take one step.
+
+        Parameters
+        ----------
+        number : int
+            Of the step, from 0.
+        positions : int array, shape (batch,)
+            The rows of the whole step, the same on every process.
+        rate : float
+            Learning rate.
+
+        Returns
+        -------
+        ObjectiveOutput of the whole step, without a graph
+        """
+        parts = list(self._parts(number, positions))
+        self.optimizer.zero_grad(set_to_none=True)
+        if len(parts) == 1:
+            whole = self._one_part(parts[0])
+        elif self.settings.accumulation == "exact":
+            whole = self._exactly(parts)
+        else:
+            whole = self._with_lagged_weights(parts)
+        self._share_gradients()
+        if self.settings.gradient_clip:
+            torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.settings.gradient_clip)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        return self.objective.output(whole, whole)
+
+    def _one_part(self, part: Part) -> StepSums:
+        sums = self._sums(part)
+        whole = _over_processes(sums.detach())
+        self.objective.step_weights(whole)
+        torch.autograd.backward(self.objective.output(sums, whole).loss)
+        return whole
+
+    def _exactly(self, parts: list[Part]) -> StepSums:
+        """Collect all sums in a first pass, so that the second knows weights and denominators."""
+        with torch.no_grad():
+            whole = _over_processes(_added([self._sums(part) for part in parts]))
+        self.objective.step_weights(whole)
+        for part in parts:
+            torch.autograd.backward(self.objective.output(self._sums(part), whole).loss)
+        return whole
+
+    def _with_lagged_weights(self, parts: list[Part]) -> StepSums:
+        """Use the weights of the step before, and denominators as far as the targets tell."""
+        known = [self.objective.known_counts(part.targets, part.entry_weight) for part in parts]
+        expected = sum_over_processes(torch.stack(known).sum(0))
+        collected = []
+        for here, part in zip(known, parts, strict=True):
+            sums = self._sums(part)
+            loss = self.objective.output(sums, sums.with_known(here, expected)).loss
+            torch.autograd.backward(loss)
+            collected.append(sums.detach())
+        whole = _over_processes(_added(collected))
+        self.objective.step_weights(whole)
+        return whole
+
+    def _sums(self, part: Part) -> StepSums:
+        with torch.autocast(
+            self.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"
+        ):
+            logits = self.policy(part.features, part.reference, part.draw)
+        return self.objective.sums(
+            logits,
+            part.targets,
+            part.reference,
+            entry_weight=part.entry_weight,
+            first_row=part.draw.first_row,
+        )
+
+    def _parts(self, number: int, positions: NDArray[np.int64]) -> Iterator[Part]:
+        """Cut this process's share of a step into micro-batches; at least one, maybe empty."""
+        own = share(len(positions))
+        edges = np.linspace(own.start, own.stop, self.settings.accumulation_steps + 1).astype(int)
+        for start, stop in itertools.pairwise(edges):
+            draw = Draw(self.settings.seed, number, int(start))
+            yield self._part(positions[start:stop], draw)
+
+    def _part(self, positions: NDArray[np.int64], draw: Draw) -> Part:
+        reference = self.rows.reference_at(positions)
+        targets = self.rows.targets_at(positions).to(self.device)
+        return Part(
+            self.rows.features_at(positions).to(self.device, self.dtype),
+            targets,
+            None if reference is None else reference.to(self.device, self.dtype),
+            self._entry_weight(positions, targets, draw),
+            draw,
+        )
+
+    def _entry_weight(
+        self, positions: NDArray[np.int64], targets: Tensor, draw: Draw
+    ) -> Tensor | None:
+        weight = None
+        if self.rows.sample_weight is not None:
+            weight = torch.from_numpy(self.rows.sample_weight[positions]).to(targets).unsqueeze(1)
+        if self.settings.label_draw == "one":
+            places = torch.arange(len(targets), device=self.device) + draw.first_row
+            label = random_bits(draw.seed, LABELS, draw.step, places) % targets.shape[1]
+            drawn = torch.zeros_like(targets).scatter_(1, label.unsqueeze(1), 1.0)
+            weight = drawn if weight is None else drawn * weight
+        return weight
+
+    def _share_gradients(self) -> None:
+        """Add the gradients of all processes up: each process's loss is a share of the whole."""
+        if world_size() == 1:
+            return
+        parameters = [p for p in self.policy.parameters() if p.grad is not None]
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        total = sum_over_processes(torch.cat([gradient.flatten() for gradient in gradients]))
+        pieces = torch.split(total, [gradient.numel() for gradient in gradients])
+        for gradient, piece in zip(gradients, pieces, strict=True):
+            gradient.copy_(piece.view_as(gradient))
+
+
+def _added(sums: list[StepSums]) -> StepSums:
+    return functools.reduce(operator.add, sums)
+
+
+def _over_processes(sums: StepSums) -> StepSums:
+    if world_size() == 1:
+        return sums
+    return sums.from_vector(sum_over_processes(sums.as_vector()))
