@@ -20,13 +20,14 @@ if TYPE_CHECKING:
 
 _HOW_TO_READ = ("labels", "delimiter", "path", "text", "id", "split", "ignore", "difficult")
 
-Data = Annotated[
-    str,
-    typer.Argument(
-        help="digits (comes with fairpo), or a file, folder, openml:NAME or hf:NAME; "
-        "see `fairpo data formats`."
-    ),
-]
+_DATA = typer.Argument(
+    help="digits (comes with fairpo), or a file, folder, openml:NAME or hf:NAME; "
+    "see `fairpo data formats`."
+)
+_OUT = typer.Option(help="Folder to write; must be new or empty.")
+
+Data = Annotated[str, _DATA]
+DataUnlessResumed = Annotated[str | None, _DATA]
 Format = Annotated[
     str | None, typer.Option("--format", help="Kind of DATA, where it is not recognised.")
 ]
@@ -70,7 +71,11 @@ Threads = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a run in the output folder.")]
-Out = Annotated[Path, typer.Option(help="Folder to write; must be new or empty.")]
+Out = Annotated[Path, _OUT]
+OutUnlessResumed = Annotated[Path | None, _OUT]
+Device = Annotated[
+    str | None, typer.Option(help="auto, cpu or cuda: where to train; auto by default.")
+]
 ReferenceOption = Annotated[
     str | None,
     typer.Option(

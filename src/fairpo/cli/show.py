@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -37,8 +38,15 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=1, allow_nan=False))
 
 
+def is_first_process() -> bool:
+    """Whether this is the process that speaks, of several that a launcher started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def say(text: str) -> None:
-    """Print a line for people on stderr."""
+    """Print a line for people on stderr; of several processes the first one does."""
+    if not is_first_process():
+        return
     Console(stderr=True, highlight=False, soft_wrap=True).print(text, markup=False)
 
 
@@ -52,7 +60,8 @@ def progress_bars() -> Iterator[Callable[[str, int], Callable[[dict[str, Any]], 
         TimeRemainingColumn(compact=True),
         TextColumn("{task.fields[figures]}"),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bars:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not is_first_process()) as bars:
 
         def start(name: str, epochs: int) -> Callable[[dict[str, Any]], None]:
             for task in bars.tasks:  # one that stopped early is done

@@ -1,19 +1,26 @@
-"""``fairpo train``: one method on one data set, into a run folder."""
+"""``fairpo train``: one method on one data set, into a run folder; stopped, it goes on."""
 
 from __future__ import annotations
 
 import shlex
 import sys
-from typing import Annotated
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
+from fairpo._checks import value_error
 from fairpo.cli import options
+
+_WITH_RESUME = ("resume", "device", "threads", "data_root", "fetch", "as_json")
 
 
 def train(
-    data: options.Data,
-    out: options.Out,
+    context: typer.Context,
+    data: options.DataUnlessResumed = None,
+    out: options.OutUnlessResumed = None,
     method: Annotated[str, typer.Option(help="See `fairpo methods`.")] = "fairpo-dpo",
     privileged: options.Privileged = "rarest:20%",
     preset: options.Preset = "paper-v1",
@@ -22,6 +29,11 @@ def train(
     reference: options.ReferenceOption = None,
     reference_kind: options.ReferenceKind = "logits",
     seed: Annotated[int, typer.Option(min=0, help="Of initial weights, order and draws.")] = 0,
+    resume: Annotated[
+        Path | None,
+        typer.Option(help="Go on with a run that was stopped; data and options are its own."),
+    ] = None,
+    device: options.Device = None,
     format_name: options.Format = None,
     data_root: options.DataRoot = None,
     label_xml: options.LabelXml = None,
@@ -31,38 +43,131 @@ def train(
     overwrite: options.Overwrite = False,
     as_json: options.Json = False,
 ) -> None:
-    """Train a reference, unless one is given, and a method from it; write a run folder."""
-    from fairpo.cli.show import print_comparison, print_json, progress_bars, say
-    from fairpo.training.run import check_output
+    """Train a reference, unless one is given, and a method from it; write a run folder.
 
-    check_output(out, overwrite=overwrite)
+    Under torchrun or accelerate the processes share each step's rows.
+    """
+    from fairpo.training.distributed import processes
+
+    options.set_threads(threads)
+    if resume is not None:
+        _check_alone(context)
+        _resume(resume, device, data_root, fetch, as_json)
+        return
+    if data is None or out is None:
+        raise value_error(
+            "fairpo train",
+            must="be given DATA and --out, or --resume",
+            got="neither" if data is None and out is None else "one of them",
+        )
+    assignments = [*(settings or []), *([f"device={device}"] if device else [])]
     told = options.data_options(reading, format_name, data_root, label_xml, fetch)
     methods = ("bce",) if method == "bce" else ("bce", method)
     plan = options.make_plan(
-        data, methods, privileged, (seed,), preset, training_preset, settings, told
+        data, methods, privileged, (seed,), preset, training_preset, assignments, told
     )
-    options.set_threads(threads)
-    loaded = options.load(data, told)
-    given = options.load_reference(reference, reference_kind, loaded, plan) if reference else None
+    with processes(plan.training.torch_device()):
+        _train(data, out, plan, (reference, reference_kind), overwrite, as_json)
+
+
+def _train(
+    data: str, out: Path, plan: Any, source: tuple[str | None, str], overwrite: bool, as_json: bool
+) -> None:
+    from fairpo.cli.show import progress_bars
     from fairpo.experiments.train import train_run
     from fairpo.report import write_report
+    from fairpo.training.run import check_output
 
-    with progress_bars() as bars:
+    check_output(out, overwrite=overwrite)
+    loaded = options.load(data, plan.data_options)
+    path, kind = source
+    given = None if path is None else options.load_reference(path, kind, loaded, plan)
+    with _interrupted(out), progress_bars() as bars:
         metrics = train_run(
             loaded,
             plan,
             out,
             report=write_report,
             reference=given,
-            reference_source=(reference, reference_kind),
+            reference_source=source,
             command="fairpo " + shlex.join(sys.argv[1:]),
             overwrite=overwrite,
             progress=bars,
         )
+    _show(metrics, out, as_json)
+
+
+def _resume(
+    folder: Path, device: str | None, data_root: str | None, fetch: bool, as_json: bool
+) -> None:
+    from fairpo.cli.show import progress_bars, say
+    from fairpo.experiments.train import plan_of, resume_run
+    from fairpo.models.checkpoint import read_json
+    from fairpo.report import write_report
+    from fairpo.training.distributed import processes
+    from fairpo.training.run import METRICS
+    from fairpo.training.unfinished import read_unfinished
+
+    run = read_unfinished(folder)
+    if run is None:
+        say(f"{folder} is finished: there is nothing to go on with.")
+        _show(read_json(folder / METRICS), folder, as_json)
+        return
+    say(f"{folder} goes on after: {run.place()}.")
+    run = run if device is None else run.on_device(device)
+    config = run.config
+    told = config.data_options.model_copy(update={"fetch": fetch})
+    if data_root is not None:
+        told = told.model_copy(update={"root": data_root})
+    with processes(config.training.torch_device()):
+        loaded = options.load(config.data, told)
+        given = None
+        if config.reference is not None:
+            plan = plan_of(config)
+            given = options.load_reference(config.reference, config.reference_kind, loaded, plan)
+        with _interrupted(folder), progress_bars() as bars:
+            metrics = resume_run(run, loaded, report=write_report, reference=given, progress=bars)
+    _show(metrics, folder, as_json)
+
+
+def _check_alone(context: typer.Context) -> None:
+    """Refuse options that would change the run that goes on."""
+    others = []
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        given = source is not None and source.name == "COMMANDLINE"
+        if given and parameter.name not in _WITH_RESUME:
+            others.append(parameter.opts[0])
+    if others:
+        raise value_error(
+            "--resume",
+            must="stand without what the run has already",
+            got=", ".join(others),
+            do="Train anew with --out to change them.",
+        )
+
+
+@contextmanager
+def _interrupted(folder: Path) -> Iterator[None]:
+    """Say how to go on after Ctrl-C."""
+    from fairpo.cli.show import say
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        say(f"stopped; `fairpo train --resume {folder}` goes on.")
+        raise typer.Exit(130) from None
+
+
+def _show(metrics: dict[str, Any] | None, folder: Path, as_json: bool) -> None:
+    from fairpo.cli.show import print_comparison, print_json, say
+
+    if metrics is None:  # the first process speaks for all
+        return
     if as_json:
         print_json(metrics)
-    else:
-        print_comparison(metrics)
-        for note in metrics["notes"]:
-            say(f"note: {note}")
-        print(f"{out / 'report.html'}")
+        return
+    print_comparison(metrics)
+    for note in metrics["notes"]:
+        say(f"note: {note}")
+    print(f"{folder / 'report.html'}")

@@ -36,7 +36,7 @@ from fairpo.data.store import (
     read_state,
 )
 from fairpo.models.backbone import Backbone
-from fairpo.models.checkpoint import read_json, sha256, write_atomic, write_json
+from fairpo.models.checkpoint import hold, read_json, sha256, write_atomic, write_json
 
 _MOST_SHARDS = 64
 _FEWEST_SHARD_ROWS = 1024
@@ -314,7 +314,7 @@ def _source_digest(data: MultiLabelData, items: Items) -> str:
 def _embed_shard(job: _Job, number: int, progress: Progress) -> int:
     """Embed one shard, from where it stopped; return how many items that took."""
     rows = job.rows(number)
-    with _own(job.partial(number)):
+    with hold(job.partial(number).with_suffix(".lock")):
         if job.is_finished(number):
             progress(len(rows))
             return 0
@@ -372,23 +372,6 @@ def _resume(job: _Job, number: int) -> tuple[int, list[dict[str, Any]]]:
         job.done(number).unlink(missing_ok=True)
         return 0, []
     return rows, unreadable
-
-
-@contextmanager
-def _own(path: Path) -> Iterator[None]:
-    """Hold a shard's lock; another process at work on the same shard is refused, not joined."""
-    lock = path.with_suffix(".lock")
-    with lock.open("w") as stream:
-        with suppress(ImportError):  # Windows has no such locks
-            import fcntl
-
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise file_error(
-                    path.parent, "is being written by another process", "Wait for it, or stop it."
-                ) from error
-        yield
 
 
 _Prepared = tuple[range, Any, list[int], list[dict[str, Any]]]

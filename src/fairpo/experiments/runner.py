@@ -23,6 +23,7 @@ from fairpo.training.fit import (
 )
 from fairpo.training.loop import EpochCallback
 from fairpo.training.rows import predict_logits
+from fairpo.training.state import Checkpoint
 
 ProgressFactory = Callable[[str, int], EpochCallback]
 """``(what is trained, most epochs) -> callback`` for each epoch's record."""
@@ -65,6 +66,7 @@ def run_seed(
     reference: Reference | None = None,
     groups: LabelGroups | None = None,
     progress: ProgressFactory = silent,
+    checkpoint: Callable[[str], Checkpoint | None] = lambda stage: None,
 ) -> SeedResults:
     """Train the reference once and every method of the plan from it.
 
@@ -79,6 +81,8 @@ def run_seed(
     groups : LabelGroups, optional
         Of an earlier seed, so that all seeds share one partition.
     progress : callable
+    checkpoint : callable
+        Where the state of a stage, "reference" or "method", is kept.
     """
     data.require_features()
     training = plan.training.model_copy(update={"seed": seed})
@@ -87,7 +91,9 @@ def run_seed(
         groups = choose_groups(rule, data, None)
     if reference is None:
         callback = progress(f"reference {seed}", training.reference_epochs)
-        reference = train_reference(data, plan.head, training, on_epoch=callback)
+        reference = train_reference(
+            data, plan.head, training, on_epoch=callback, checkpoint=checkpoint("reference")
+        )
     if groups is None:
         groups = choose_groups(rule, data, reference)
     test_logits = reference.logits[data.rows("test")]
@@ -104,6 +110,7 @@ def run_seed(
             options=plan.options_for(method),
             head=plan.head,
             on_epoch=progress(f"{method} {seed}", training.epochs),
+            checkpoint=checkpoint("method"),
         )
         seconds = time.perf_counter() - start
         results.append(_collect(data, reference, test_logits, fitted, seconds, seed))

@@ -6,13 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import fairpo
+from fairpo._checks import build_settings, value_error
 from fairpo.data.base import MultiLabelData, fingerprint
 from fairpo.experiments.compare import Report, write_results
 from fairpo.experiments.plan import Plan
 from fairpo.experiments.runner import ProgressFactory, run_seed, silent
-from fairpo.experiments.summary import result_rows, summarise
+from fairpo.experiments.summary import REFERENCE, result_rows, summarise
+from fairpo.training.distributed import is_main
 from fairpo.training.fit import Reference
-from fairpo.training.run import RunConfig, write_folder, write_run
+from fairpo.training.run import RunConfig, write_run
+from fairpo.training.unfinished import UnfinishedRun, begin_run, digest_reference
 
 
 def train_run(
@@ -26,8 +29,10 @@ def train_run(
     command: str = "",
     overwrite: bool = False,
     progress: ProgressFactory = silent,
-) -> dict[str, Any]:
+) -> dict[str, Any] | None:
     """Train the last method of a plan under its first seed and write the run folder.
+
+    Stopped at any moment, :func:`resume_run` goes on.
 
     Parameters
     ----------
@@ -48,11 +53,9 @@ def train_run(
 
     Returns
     -------
-    dict, the content of ``metrics.json``
+    dict, the content of ``metrics.json``; None on other processes than the first
     """
-    results = run_seed(data, plan, plan.seeds[0], reference=reference, progress=progress)
-    metrics = summarise(data, plan, [results], kind="run", command=command)
-    fitted = results.results[-1].fitted
+    network = None if reference is None else reference.policy
     config = RunConfig(
         version=fairpo.__version__,
         method=plan.methods[-1],
@@ -64,16 +67,92 @@ def train_run(
         data_fingerprint=fingerprint(data),
         n_features=data.n_features,
         n_labels=data.n_labels,
-        residual=fitted.policy.residual,
-        head=fitted.policy.settings,
+        residual=reference is not None and network is None,
+        head=plan.head if network is None else network.settings,
         training=plan.training.model_copy(update={"seed": plan.seeds[0]}),
         reference=reference_source[0],
         reference_kind=reference_source[1],
     )
+    source = reference_source[0]
+    digest = "" if source is None else digest_reference(Path(source))
+    run = UnfinishedRun(folder, config, command, digest)
+    begin_run(run, overwrite=overwrite)
+    return _train(run, data, plan, reference, report, progress)
 
-    def fill(target: Path) -> None:
-        write_run(target, config, fitted, results.reference, data)
-        write_results(target, metrics, result_rows(data, plan, results), report)
 
-    write_folder(folder, fill, overwrite=overwrite)
+def resume_run(
+    run: UnfinishedRun,
+    data: MultiLabelData,
+    *,
+    report: Report,
+    reference: Reference | None = None,
+    progress: ProgressFactory = silent,
+) -> dict[str, Any] | None:
+    """Go on with a run that was stopped; the result is that of one that was not.
+
+    Parameters
+    ----------
+    run : UnfinishedRun
+    data : MultiLabelData
+        The run's own.
+    report, reference, progress
+        As in :func:`train_run`.
+
+    Raises
+    ------
+    FairPOValueError
+        Data or reference are not those the run began with.
+    """
+    if fingerprint(data) != run.config.data_fingerprint:
+        raise value_error(
+            f"DATA ({run.config.data})",
+            must=f"be what {run.folder} began with",
+            got="other content",
+            do="Train anew with --overwrite.",
+        )
+    source = run.config.reference
+    if source is not None and digest_reference(Path(source)) != run.reference_digest:
+        raise value_error(
+            f"the reference ({source})",
+            must=f"be what {run.folder} began with",
+            got="other content",
+            do="Train anew with --overwrite.",
+        )
+    return _train(run, data, plan_of(run.config), reference, report, progress)
+
+
+def plan_of(config: RunConfig) -> Plan:
+    """Rebuild the plan that a run follows."""
+    methods = (REFERENCE,) if config.method == REFERENCE else (REFERENCE, config.method)
+    shared = ("data", "data_options", "privileged", "preset", "options", "training", "head")
+    values = {name: getattr(config, name) for name in shared}
+    return build_settings(Plan, {**values, "methods": methods, "seeds": (config.training.seed,)})
+
+
+def _train(
+    run: UnfinishedRun,
+    data: MultiLabelData,
+    plan: Plan,
+    reference: Reference | None,
+    report: Report,
+    progress: ProgressFactory,
+) -> dict[str, Any] | None:
+    with run.held():
+        results = run_seed(
+            data,
+            plan,
+            plan.seeds[0],
+            reference=reference,
+            progress=progress,
+            checkpoint=run.checkpoint,
+        )
+        if not is_main():
+            return None
+        metrics = summarise(data, plan, [results], kind="run", command=run.command)
+
+        def fill(target: Path) -> None:
+            write_run(target, run.config, results.results[-1].fitted, results.reference, data)
+            write_results(target, metrics, result_rows(data, plan, results), report)
+
+        run.finish(fill)
     return metrics

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,28 @@ def load_weights(module: torch.nn.Module, path: Path) -> None:
         module.load_state_dict(read_weights(path))
     except RuntimeError as error:
         raise file_error(path, f"does not fit the model its run describes ({error})") from error
+
+
+@contextmanager
+def hold(path: Path) -> Iterator[None]:
+    """Hold a lock file; a second process is refused, not joined. The lock dies with its process.
+
+    Raises
+    ------
+    FairPOFileError
+        Another process holds it.
+    """
+    with path.open("w") as stream:
+        with suppress(ImportError):  # Windows has no such locks
+            import fcntl
+
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise file_error(
+                    path.parent, "is being written by another process", "Wait for it, or stop it."
+                ) from error
+        yield
 
 
 def write_checksums(folder: Path) -> None:

@@ -40,6 +40,7 @@ from fairpo.data.options import DataOptions
 from fairpo.data.store import StoredFeatures
 from fairpo.groups import LabelGroup, LabelGroups
 from fairpo.models.checkpoint import (
+    CHECKSUMS,
     load_weights,
     read_json,
     read_weights,
@@ -54,6 +55,10 @@ from fairpo.training.fit import FittedMethod, Reference
 from fairpo.training.settings import TrainingSettings
 
 CONFIG = "config.yaml"
+METRICS = "metrics.json"
+UNFINISHED = "unfinished"
+"""Folder inside a run that holds what a training under way has reached."""
+
 FEATURES = "features.json"
 
 
@@ -204,11 +209,19 @@ def check_output(folder: Path, *, overwrite: bool) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise file_error(folder, "is a file, not a folder")
-    if folder.is_dir() and any(folder.iterdir()):
-        ours = (folder / CONFIG).is_file() or (folder / "metrics.json").is_file()
+    entries = list(folder.iterdir()) if folder.is_dir() else []
+    if any(not entry.name.endswith(".tmp") for entry in entries):
+        unfinished = (folder / UNFINISHED).is_dir()
+        ours = unfinished or any((folder / name).is_file() for name in (CONFIG, METRICS))
         if not ours:
             raise file_error(
                 folder, "is not empty and does not hold a run", "Choose another folder."
+            )
+        if not overwrite and unfinished:
+            raise file_error(
+                folder,
+                "holds a run that is not finished",
+                f"Go on with `fairpo train --resume {folder}`, or say --overwrite.",
             )
         if not overwrite:
             raise file_error(
@@ -262,8 +275,7 @@ def write_run(
     data: MultiLabelData,
 ) -> None:
     """Write the model part of a run on a data set into an existing folder."""
-    text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-    write_atomic(folder / CONFIG, text.encode())
+    write_config(folder, config)
     groups = [
         {"name": group.name, "role": group.role, "indices": list(group.indices)}
         for group in fitted.groups.groups
@@ -282,6 +294,12 @@ def write_run(
             {"logits": torch.from_numpy(np.asarray(reference.logits))},
         )
     write_jsonl(folder / "history.jsonl", fitted.training.epochs)
+
+
+def write_config(folder: Path, config: RunConfig) -> None:
+    """Write a run's settings."""
+    text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    write_atomic(folder / CONFIG, text.encode())
 
 
 def write_jsonl(path: Path, rows: list[dict[str, Any]]) -> None:
@@ -303,10 +321,16 @@ def load(folder: str | Path) -> Run:
         The folder is not a run, or one of its files is missing, truncated or altered; says which.
     """
     folder = Path(folder)
+    if (folder / UNFINISHED).is_dir() and not (folder / CHECKSUMS).is_file():
+        raise file_error(
+            folder,
+            "holds a run that is not finished",
+            f"Go on with `fairpo train --resume {folder}`.",
+        )
     if not (folder / CONFIG).is_file():
         raise file_error(folder, "does not hold a run", "Give a folder that `fairpo train` wrote.")
     verify_checksums(folder)
-    config = _read_config(folder / CONFIG)
+    config = read_config(folder)
     labels = read_json(folder / "labels.json")
     groups = LabelGroups(
         [
@@ -341,7 +365,9 @@ def load(folder: str | Path) -> Run:
     )
 
 
-def _read_config(path: Path) -> RunConfig:
+def read_config(folder: Path) -> RunConfig:
+    """Read a run's settings."""
+    path = folder / CONFIG
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
