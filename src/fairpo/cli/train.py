@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -149,14 +150,25 @@ def _check_alone(context: typer.Context) -> None:
 
 @contextmanager
 def _interrupted(folder: Path) -> Iterator[None]:
-    """Say how to go on after Ctrl-C."""
+    """Say how to go on after Ctrl-C, or after a scheduler or launcher asked to end."""
     from fairpo.cli.show import say
 
+    before = signal.signal(signal.SIGTERM, _end)
     try:
         yield
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, _EndedError) as error:
         say(f"stopped; `fairpo train --resume {folder}` goes on.")
-        raise typer.Exit(130) from None
+        raise typer.Exit(130 if isinstance(error, KeyboardInterrupt) else 143) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+class _EndedError(BaseException):
+    """SIGTERM, as an exception that no handler of errors takes for one."""
+
+
+def _end(_: int, __: object) -> None:
+    raise _EndedError
 
 
 def _show(metrics: dict[str, Any] | None, folder: Path, as_json: bool) -> None:
