@@ -138,7 +138,7 @@ class StepInputs:
     @classmethod
     def of_targets(cls, targets: Tensor, entry_weight: Tensor | None) -> StepInputs:
         """Take targets and weights alone; the logits say nothing."""
-        nothing = torch.zeros_like(targets, dtype=torch.get_default_dtype())
+        nothing = torch.zeros_like(targets, dtype=torch.float64)
         return cls(nothing, targets, None, entry_weight)
 
     @property
@@ -250,6 +250,7 @@ class Objective(nn.Module, ABC):
         *,
         entry_weight: Tensor | None = None,
         first_row: int = 0,
+        step: int | None = None,
     ) -> StepSums:
         """Sums of a part of a step, with a graph; nothing changes.
 
@@ -260,6 +261,10 @@ class Objective(nn.Module, ABC):
         first_row : int
             Place of the part's first example in the whole step: draws depend on places, so that
             they do not depend on how a step is split.
+        step : int, optional
+            Number of the step, which draws depend on too; how often the group weights have
+            stepped when not given. A second pass over a part after they stepped gives the first
+            pass's number to draw the same.
         """
 
     def step_weights(self, whole: StepSums) -> None:

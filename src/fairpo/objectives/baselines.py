@@ -72,6 +72,7 @@ class BCEObjective(Objective):
         *,
         entry_weight: Tensor | None = None,
         first_row: int = 0,
+        step: int | None = None,
     ) -> StepSums:
         """Sums of a part of a step; see :meth:`Objective.sums`.
 

@@ -128,10 +128,12 @@ class FairPOObjective(Objective):
         *,
         entry_weight: Tensor | None = None,
         first_row: int = 0,
+        step: int | None = None,
     ) -> StepSums:
         """Sums of a part of a step; see :meth:`Objective.sums`."""
         inputs = StepInputs(logits, targets, reference_logits, entry_weight)
-        draw = Draw(self.settings.seed, self.group_weights.steps, first_row)
+        number = self.group_weights.steps if step is None else step
+        draw = Draw(self.settings.seed, number, first_row)
         preference = self.preference(inputs, draw)
         terms = [*preference.terms, self._constraint_sums(inputs)]
         return StepSums(

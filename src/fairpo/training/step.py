@@ -145,6 +145,7 @@ class Stepper:
             part.reference,
             entry_weight=part.entry_weight,
             first_row=part.draw.first_row,
+            step=int(part.draw.step),
         )
 
     def _parts(self, number: int, positions: NDArray[np.int64]) -> Iterator[Part]:

@@ -120,8 +120,8 @@ class UnfinishedRun:
                 f"cannot be written ({error.strerror or error})",
                 f"`fairpo train --resume {self.folder}` goes on from here.",
             ) from error
-        shutil.rmtree(self.folder / UNFINISHED, ignore_errors=True)
         shutil.rmtree(finished, ignore_errors=True)
+        shutil.rmtree(self.folder / UNFINISHED, ignore_errors=True)
 
 
 def begin_run(run: UnfinishedRun, *, overwrite: bool) -> None:
@@ -136,6 +136,8 @@ def begin_run(run: UnfinishedRun, *, overwrite: bool) -> None:
         check_output(run.folder, overwrite=overwrite)
         temporary = run.folder / f".{UNFINISHED}.{os.getpid()}.tmp"
         try:
+            for left_over in run.folder.glob(f".{UNFINISHED}.*.tmp"):
+                shutil.rmtree(left_over)
             temporary.mkdir(parents=True)
             write_config(temporary, run.config)
             start = {"command": run.command, "reference_digest": run.reference_digest}
