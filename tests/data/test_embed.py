@@ -486,14 +486,14 @@ def test_a_damaged_half_is_begun_again_and_never_filled_with_zeros(tmp_path, mon
 
 def test_a_store_finished_meanwhile_is_left_alone(tmp_path, monkeypatch):
     """Another process finishes between this one's look and its lock."""
-    genuine = embed._own
+    genuine = embed.hold
 
     def late(path):
-        monkeypatch.setattr(embed, "_own", genuine)
+        monkeypatch.setattr(embed, "hold", genuine)
         embed_data(texts_data(), letters(), tmp_path / "s", batch_size=8)
         return genuine(path)
 
-    monkeypatch.setattr(embed, "_own", late)
+    monkeypatch.setattr(embed, "hold", late)
     done = embed_data(texts_data(), letters(), tmp_path / "s", batch_size=8)
     assert done.n_done == 0
     verify_store(tmp_path / "s")

@@ -77,7 +77,8 @@ def train_run(
     digest = "" if source is None else digest_reference(Path(source))
     run = UnfinishedRun(folder, config, command, digest)
     begin_run(run, overwrite=overwrite)
-    return _train(run, data, plan, reference, report, progress)
+    with run.forgotten_if_it_fails_at_once():
+        return _train(run, data, plan, reference, report, progress)
 
 
 def resume_run(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -86,6 +86,19 @@ class UnfinishedRun:
             return
         with hold(self.folder / UNFINISHED / "lock"):
             yield
+
+    @contextmanager
+    def forgotten_if_it_fails_at_once(self) -> Iterator[None]:
+        """Leave no folder behind where an error comes before there is anything to go on from."""
+        try:
+            yield
+        except Exception:
+            unfinished = self.folder / UNFINISHED
+            if is_main() and not any(unfinished.glob("*.safetensors")):
+                shutil.rmtree(unfinished, ignore_errors=True)
+                with suppress(OSError):  # it holds an older run
+                    self.folder.rmdir()
+            raise
 
     def finish(self, fill: Callable[[Path], None]) -> None:
         """Put the files of the finished run in place, seal them, and forget how they came about.
