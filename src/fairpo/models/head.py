@@ -7,8 +7,11 @@ from itertools import pairwise
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
+
+from fairpo._checks import value_error
 
 
 class HeadSettings(BaseModel):
@@ -105,6 +108,74 @@ class Policy(nn.Module):
             return logits
         assert reference_logits is not None
         return logits + reference_logits
+
+    def logits_at(
+        self, features: Tensor, labels: Tensor, reference_logits: Tensor | None = None
+    ) -> Tensor:
+        """Map (batch, features) to logits (batch, sampled) of some labels only.
+
+        Neither time nor memory grows with the other labels, and the gradients of the last layer
+        are sparse: they hold the rows of these labels.
+
+        Parameters
+        ----------
+        features : float tensor, shape (batch, features)
+        labels : int64 tensor, shape (sampled,)
+        reference_logits : float tensor, shape (batch, sampled), optional
+            A residual needs them, of the same labels.
+
+        Raises
+        ------
+        FairPOValueError
+            The head is ``per-label``.
+        """
+        last = self.last_layer
+        weight = F.embedding(labels, last.weight, sparse=True)
+        bias = torch.gather(last.bias, 0, labels, sparse_grad=True)
+        logits = F.linear(self.hidden(features), weight, bias)
+        if not self.residual:
+            return logits
+        assert reference_logits is not None
+        return logits + reference_logits
+
+    def hidden(self, features: Tensor) -> Tensor:
+        """What the last layer sees, (batch, width of the last hidden layer)."""
+        activations: Tensor = self._shared_layers[:-1](self.scaling(features))
+        return activations
+
+    @torch.no_grad()
+    def start_at_frequencies(self, frequencies: Tensor) -> None:
+        """Start each label's bias at the log-odds of its frequency, (labels,), in (0, 1).
+
+        Where labels are sampled, one drawn for a thousand others has a thousand times the
+        gradient. Started at probability 1/2, those first gradients fill Adam's second moments
+        and hold the rows back for the rest of the training.
+        """
+        self.last_layer.bias.copy_(torch.logit(frequencies))
+
+    @property
+    def last_layer(self) -> nn.Linear:
+        """The layer with a row for each label.
+
+        Raises
+        ------
+        FairPOValueError
+            The head is ``per-label``: each label has its own layers, and none is the last of all.
+        """
+        last = self._shared_layers[-1]
+        assert isinstance(last, nn.Linear)
+        return last
+
+    @property
+    def _shared_layers(self) -> nn.Sequential:
+        if isinstance(self.body, nn.Sequential):
+            return self.body
+        raise value_error(
+            "kind",
+            must="be 'mlp' or 'linear' where labels are sampled or scored in blocks",
+            got="'per-label'",
+            do="Its network for each label does not scale to so many labels.",
+        )
 
     def _start_at_zero(self) -> None:
         last = self.body[-1] if isinstance(self.body, nn.Sequential) else self.body

@@ -67,6 +67,25 @@ class HeadScores:
             logits[start : start + size] = self._policy(inputs).numpy()
         return logits
 
+    @torch.no_grad()
+    def at(self, rows: NDArray[np.int64], labels: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Logits (len(rows), len(labels)) of some labels only; see ``Policy.logits_at``."""
+        block = feature_rows(self._features, row_numbers(rows, self.shape[0]))
+        inputs = torch.from_numpy(np.asarray(block, dtype=np.float32))
+        logits: NDArray[np.float32] = self._policy.logits_at(
+            inputs, torch.from_numpy(labels)
+        ).numpy()
+        return logits
+
+
+def scores_at(
+    scores: Scores, rows: NDArray[np.int64], labels: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Logits (len(rows), len(labels)) of some rows and labels; nothing else is read or computed."""
+    if isinstance(scores, HeadScores):
+        return scores.at(rows, labels)
+    return np.asarray(scores[rows[:, None], labels], dtype=np.float32)
+
 
 def head_scores(policy: Policy, data: MultiLabelData, budget: int) -> Scores:
     """Logits (n, L) of a head for every row of a data set.

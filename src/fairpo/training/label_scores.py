@@ -1,0 +1,58 @@
+"""Scores of a policy for a block of labels at a time, for label spaces too large to score whole."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from fairpo.data.base import Features, block_rows, feature_rows
+from fairpo.models.head import Policy
+from fairpo.training.reference_scores import Scores, scores_at
+
+
+class LabelScores:
+    """Logits of a policy for some rows, by block of labels.
+
+    Hidden activations are computed once, here, in eval mode; a call multiplies them by the rows
+    of the last layer that it is asked for. Memory: (rows x hidden width) and one block.
+
+    Parameters
+    ----------
+    policy : Policy
+        Of kind ``mlp`` or ``linear``. Left in eval mode.
+    features : array, memmap, CSR or store, shape (n, d)
+    rows : int array, shape (m,)
+    reference_logits : Scores, shape (n, L), optional
+        A residual policy needs them.
+    """
+
+    @torch.no_grad()
+    def __init__(
+        self,
+        policy: Policy,
+        features: Features,
+        rows: NDArray[np.int64],
+        reference_logits: Scores | None = None,
+    ) -> None:
+        policy.eval()
+        self._last = policy.last_layer
+        self._rows = rows
+        self._reference = reference_logits if policy.residual else None
+        self._hidden = torch.empty(len(rows), self._last.in_features)
+        size = block_rows(max(int(features.shape[1]), self._last.in_features))
+        for start in range(0, len(rows), size):
+            block = feature_rows(features, rows[start : start + size])
+            inputs = torch.from_numpy(np.asarray(block, dtype=np.float32))
+            self._hidden[start : start + size] = policy.hidden(inputs)
+
+    @torch.no_grad()
+    def __call__(self, labels: slice) -> NDArray[np.float32]:
+        """Logits (m, labels of the block), float32."""
+        logits = F.linear(self._hidden, self._last.weight[labels], self._last.bias[labels]).numpy()
+        if self._reference is not None:
+            numbers = np.arange(*labels.indices(self._last.out_features))
+            logits += scores_at(self._reference, self._rows, numbers)
+        scores: NDArray[np.float32] = logits
+        return scores
