@@ -28,7 +28,7 @@ def step(policy, optimizer, labels, seed=0, clip=0.0):
 def test_with_all_labels_it_is_adamw(kind):
     lazy, dense = new_policy(kind), new_policy(kind)
     first = LazyAdam(lazy, 0.05, weight_decay=0.1)
-    second = torch.optim.AdamW(dense.parameters(), lr=0.05, weight_decay=0.1)
+    second = torch.optim.AdamW(dense.parameters(), lr=0.05, eps=1e-12, weight_decay=0.1)
     for seed in range(5):
         step(lazy, first, torch.arange(30), seed)
         dense_step(dense, second, seed)
@@ -114,3 +114,15 @@ def test_no_gradient_of_all_labels_is_ever_made():
     assert policy.last_layer.weight.grad.coalesce().values().shape == (2, 8)
     optimizer.zero_grad()
     assert all(each.grad is None for each in policy.parameters())
+
+
+def test_gradients_of_a_mean_over_a_million_labels_are_not_drowned():
+    moved = []
+    for scale in (1.0, 1e-9):
+        policy = new_policy()
+        before = policy.last_layer.weight.detach().clone()
+        optimizer = LazyAdam(policy, 0.05)
+        (policy.logits_at(torch.ones(1, 5), torch.tensor([4])).sum() * scale).backward()
+        optimizer.step()
+        moved.append(policy.last_layer.weight.detach() - before)
+    torch.testing.assert_close(moved[0], moved[1], rtol=0.1, atol=1e-4)

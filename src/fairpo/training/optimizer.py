@@ -11,6 +11,11 @@ from torch import Tensor, nn
 from fairpo.models.head import Policy
 
 
+_EPSILON = 1e-12
+"""Far below torch's 1e-8: a mean over the entries of a million labels has gradients near 1e-9 a
+weight, which 1e-8 would drown."""
+
+
 class LazyAdam:
     """AdamW, lazy on the last layer: a label outside the step's sample costs nothing.
 
@@ -41,13 +46,13 @@ class LazyAdam:
     def __init__(self, policy: Policy, learning_rate: float, weight_decay: float = 0.0) -> None:
         self._last = list(policy.last_layer.parameters())
         self.weight_decay = weight_decay
-        lazy = torch.optim.SparseAdam(self._last, lr=learning_rate)
+        lazy = torch.optim.SparseAdam(self._last, lr=learning_rate, eps=_EPSILON)
         self._optimizers: dict[str, torch.optim.Optimizer] = {"lazy": lazy}
         of_last = set(map(id, self._last))
         others = [each for each in policy.parameters() if id(each) not in of_last]
         if others:  # a linear head has a last layer only
             self._optimizers["dense"] = torch.optim.AdamW(
-                others, lr=learning_rate, weight_decay=weight_decay, fused=True
+                others, lr=learning_rate, eps=_EPSILON, weight_decay=weight_decay, fused=True
             )
 
     @property
