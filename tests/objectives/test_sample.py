@@ -305,3 +305,9 @@ def test_in_batch_labels_at_the_edges(sure):
 def test_no_draw_at_all_is_refused():
     with pytest.raises(FairPOValueError, match="n_drawn must be at least 1, got 0"):
         draw_labels(np.array([1]), 10, 0, seed=0, step=0)
+
+
+@pytest.mark.parametrize("in_batch", [[3, 1], [2, 2], [-1, 4], [4, 10]])
+def test_in_batch_labels_that_do_not_ascend_in_the_label_space_are_refused(in_batch):
+    with pytest.raises(FairPOValueError, match="in_batch must hold label numbers from 0 to 9, asc"):
+        draw_labels(np.array(in_batch), 10, 2, seed=0, step=0)

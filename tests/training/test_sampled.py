@@ -193,7 +193,7 @@ class Wide:
 def test_sampled_training_is_as_good_as_training_on_all_labels():
     """Validation mAP of cross-entropy, and of FairPO from the reference it made.
 
-    Sampled steps are noisier and cost less: three times as many take about the same time here.
+    Sampled steps are noisier, so cross-entropy takes more of them: docs/LOG.md has the figures.
     """
     wide = Wide()
     bce = make_objective("bce", wide.groups)

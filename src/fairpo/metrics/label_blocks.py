@@ -91,10 +91,11 @@ def evaluate_label_blocks(
         marks = marks if isinstance(marks, np.ndarray) else marks.toarray()
         observed = marks >= 0 if (marks < 0).any() else None
         for top, inside in zip(tops, membership[:, labels], strict=True):
-            part = None if observed is None else observed[:, inside]
-            top.update(scores[:, inside], labels[inside], part)
-        known = (marks == 1).any(axis=0)
-        precision[labels[known]] = average_precision(scores[:, known], marks[:, known])
+            columns = slice(None) if inside.all() else np.flatnonzero(inside)
+            known = None if observed is None else observed[:, columns]
+            top.update(scores[:, columns], labels[columns], known)
+        defined = (marks == 1).any(axis=0)
+        precision[labels[defined]] = average_precision(scores[:, defined], marks[:, defined])
     rows, labels = positive_entries(targets)
     values: dict[str, float] = {}
     for name, top, inside in zip([ALL, *groups], tops, membership, strict=True):

@@ -191,6 +191,7 @@ def _highest(block: Scores, k: int) -> NDArray[np.int64]:
     k = min(k, width)
     least = np.partition(block, width - k, axis=1)[:, width - k, None]
     above, equal = block > least, block == least
-    places = k - np.count_nonzero(above, axis=1)[:, None]
-    chosen = above | (equal & (np.cumsum(equal, axis=1, dtype=np.int32) <= places))
-    return np.nonzero(chosen)[1].reshape(-1, k)
+    places = k - np.count_nonzero(above, axis=1)
+    crowded = np.flatnonzero(np.count_nonzero(equal, axis=1) > places)
+    equal[crowded] &= np.cumsum(equal[crowded], axis=1) <= places[crowded, None]
+    return np.nonzero(above | equal)[1].reshape(-1, k)

@@ -21,7 +21,8 @@ from fairpo.objectives.sample import LabelSample
 class Diagnostics(NamedTuple):
     """What to watch besides the loss; scalar tensors without a graph.
 
-    Means are NaN where there is nothing to average, and for objectives without pairs.
+    Means are NaN where there is nothing to average, and for objectives without pairs. On sampled
+    labels, numbers of pairs and means over them are estimates of those over all labels.
     """
 
     n_pairs: Tensor

@@ -99,21 +99,10 @@ class PairTerm(nn.Module):
 
     def forward(self, inputs: StepInputs, draw: Draw) -> PreferenceOutput:
         """Find the pairs, price them, and sum them per group."""
-        membership = inputs.columns(self.membership)
-        if inputs.sample is None:
-            privileged = self.privileged
-        else:
-            self._check_settings()
-            privileged = membership.amax(0).nonzero().squeeze(1)
-        rows, labels = privileged_positives(inputs.targets, privileged)
-        pairs = confusing_negatives(inputs.logits, inputs.targets, rows, labels)
-        if self.settings.pairs == "both":
-            others = confusing_positives(inputs.logits, inputs.targets, privileged)
-            pairs = join_pairs(pairs, others)
         if inputs.sample is not None:
-            pairs = pairs._replace(n_possible=self._n_possible(inputs, rows, privileged))
-        if inputs.weighted:  # an entry without weight takes no part: neither do its pairs
-            pairs = keep_pairs(pairs, self._pair_weights(inputs, pairs) > 0)
+            self._check_settings()
+        membership = inputs.columns(self.membership)
+        rows, labels, pairs = self._search(inputs, membership)
         n_confusing = pairs.rows.numel()
         if self.settings.sampling == "one":
             pairs = draw_one_pair(
@@ -128,14 +117,7 @@ class PairTerm(nn.Module):
         if self.with_likelihood:
             terms.append(self._likelihood_sums(inputs, rows, labels, membership))
         log_scores = scores(logits.detach(), "log-probability")
-        if inputs.sample is None:
-            counted = log_scores.new_tensor([pairs.rows.numel(), n_confusing, 0])
-            log_scores = log_scores.sum(1)
-        else:  # the preferred label stands for itself, the rejected one for several
-            stands_for = inputs.sample.weights[pairs.rejected]
-            counted = stands_for.sum().repeat(3)
-            log_scores = log_scores @ stands_for
-        counted[2] = pairs.n_possible
+        counted, log_scores = self._pair_counts(inputs, pairs, n_confusing, log_scores)
         watched = watch(counted, log_scores, self._signal(inputs, pairs, rows))
         return PreferenceOutput(tuple(terms), watched)
 
@@ -146,6 +128,25 @@ class PairTerm(nn.Module):
             reduction = "entries" if self.settings.pairs == "both" else "positives"
         kinds = [reduction, self.settings.likelihood] if self.with_likelihood else [reduction]
         return [self._entry_counts(inputs, kind) for kind in kinds]
+
+    def _search(
+        self, inputs: StepInputs, membership: Tensor
+    ) -> tuple[Tensor, Tensor, ConfusingPairs]:
+        """Rows and labels of the privileged positives, and all confusing pairs."""
+        privileged = self.privileged
+        if inputs.sample is not None:
+            privileged = membership.amax(0).nonzero().squeeze(1)
+        rows, labels = privileged_positives(inputs.targets, privileged)
+        pairs = confusing_negatives(inputs.logits, inputs.targets, rows, labels)
+        if self.settings.pairs == "both":
+            others = confusing_positives(inputs.logits, inputs.targets, privileged)
+            pairs = join_pairs(pairs, others)
+        if inputs.sample is not None:
+            n_possible = self._n_possible(inputs, rows, privileged)
+            pairs = pairs._replace(n_possible=n_possible)
+        if inputs.weighted:  # an entry without weight takes no part: neither do its pairs
+            pairs = keep_pairs(pairs, self._pair_weights(inputs, pairs) > 0)
+        return rows, labels, pairs
 
     def _pair_sums(
         self, inputs: StepInputs, pairs: ConfusingPairs, losses: Tensor, membership: Tensor
@@ -176,6 +177,20 @@ class PairTerm(nn.Module):
         """
         label = pairs.owner if inputs.sample is None else pairs.rejected
         return inputs.weights.take(inputs.position(pairs.rows, label))
+
+    def _pair_counts(
+        self, inputs: StepInputs, pairs: ConfusingPairs, n_confusing: int, log_scores: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Numbers of pairs used, found and possible, and sums of log-scores over those used."""
+        if inputs.sample is None:
+            counted = log_scores.new_tensor([pairs.rows.numel(), n_confusing, 0])
+            log_scores = log_scores.sum(1)
+        else:  # the preferred label stands for itself, the rejected one for several
+            stands_for = inputs.sample.weights[pairs.rejected]
+            counted = stands_for.sum().repeat(3)
+            log_scores = log_scores @ stands_for
+        counted[2] = pairs.n_possible
+        return counted, log_scores
 
     def _n_possible(self, inputs: StepInputs, rows: Tensor, privileged: Tensor) -> Tensor:
         """Count the (true, false) pairs among all labels: what is not 0 is in the sample."""

@@ -59,7 +59,7 @@ def draw_labels(
     Raises
     ------
     FairPOValueError
-        ``n_drawn`` is below 1.
+        ``n_drawn`` is below 1, or ``in_batch`` does not ascend within the label space.
 
     Notes
     -----
@@ -78,6 +78,12 @@ def draw_labels(
             must="be at least 1",
             got=n_drawn,
             do="Negatives outside the batch are estimated from the labels drawn.",
+        )
+    if (np.diff(in_batch, prepend=-1, append=n_labels) < 1).any():
+        raise value_error(
+            "in_batch",
+            must=f"hold label numbers from 0 to {n_labels - 1}, ascending, each once",
+            got=", ".join(map(str, in_batch[:5])),
         )
     n_others = n_labels - len(in_batch)
     places = _draw_places(n_others, min(n_drawn, n_others), seed, step)

@@ -40,19 +40,20 @@ class LabelScores:
         self._last = policy.last_layer
         self._rows = rows
         self._reference = reference_logits if policy.residual else None
-        self._hidden = torch.empty(len(rows), self._last.in_features)
+        device = self._last.weight.device
+        self._hidden = torch.empty(len(rows), self._last.in_features, device=device)
         size = block_rows(max(int(features.shape[1]), self._last.in_features))
         for start in range(0, len(rows), size):
             block = feature_rows(features, rows[start : start + size])
             inputs = torch.from_numpy(np.asarray(block, dtype=np.float32))
-            self._hidden[start : start + size] = policy.hidden(inputs)
+            self._hidden[start : start + size] = policy.hidden(inputs.to(device))
 
     @torch.no_grad()
     def __call__(self, labels: slice) -> NDArray[np.float32]:
         """Logits (m, labels of the block), float32."""
-        logits = F.linear(self._hidden, self._last.weight[labels], self._last.bias[labels]).numpy()
+        logits = F.linear(self._hidden, self._last.weight[labels], self._last.bias[labels])
+        scores: NDArray[np.float32] = logits.cpu().numpy()
         if self._reference is not None:
             numbers = np.arange(*labels.indices(self._last.out_features))
-            logits += scores_at(self._reference, self._rows, numbers)
-        scores: NDArray[np.float32] = logits
+            scores += scores_at(self._reference, self._rows, numbers)
         return scores

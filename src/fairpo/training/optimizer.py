@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from fairpo.models.head import Policy
 
-
 _EPSILON = 1e-12
 """Far below torch's 1e-8: a mean over the entries of a million labels has gradients near 1e-9 a
 weight, which 1e-8 would drown."""
