@@ -4,7 +4,8 @@ Every function walks over examples ``i``, labels ``l`` and ``k`` one number at a
 nested lists of floats, or a float64 tensor: then the result is a scalar with a graph, and
 ``backward`` through the loops gives the reference gradient. A missing target is None, negative or
 NaN. Equation numbers are the paper's. Means come with what they were divided by; 0 means that
-there was nothing to average.
+there was nothing to average. A ``sample`` maps the labels whose scores may be looked at to the
+number of labels each stands for; what is divided by runs over all labels all the same.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor
 
 Number = Any  # a float or a float64 scalar tensor
+Sample = dict[int, float] | None
 Choice = Callable[[int, int, list[int]], int]
 """(example, label, confusing labels) -> the one that was drawn."""
 
@@ -145,6 +147,7 @@ def privileged_loss(
     likelihood: str = "positives",
     weights: Any = None,
     choose: Choice | None = None,
+    sample: Sample = None,
 ) -> tuple[Number, float]:
     """L_P of one set of privileged labels; ``choose`` names the one label that was drawn."""
     total, n_terms, n_entries, n_positives = 0.0, 0.0, 0.0, 0.0
@@ -154,7 +157,10 @@ def privileged_loss(
         for k in kept:
             preferred, rejected = (label, k) if is_positive(y[i][label]) else (k, label)
             pair = (i, preferred, rejected, label)
-            total = total + w * pair_loss(kind, z, r, pair, beta=beta, margin=margin, space=space)
+            stands_for = drawn_weight(sample, label) * drawn_weight(sample, k)
+            if stands_for:
+                price = pair_loss(kind, z, r, pair, beta=beta, margin=margin, space=space)
+                total = total + w * stands_for * price
             n_terms += w
         if not found and fallback == "bce":
             total = total + w * bce(z[i][label], y[i][label])
@@ -166,13 +172,18 @@ def privileged_loss(
     count = {"pairs": n_terms, "entries": n_entries, "positives": n_positives}[reduction]
     loss = total / count if count else 0.0
     if kind == "cpo":  # Eq. 19
-        nll, n_likelihood = likelihood_loss(z, y, labels, likelihood, weights)
+        nll, n_likelihood = likelihood_loss(z, y, labels, likelihood, weights, sample)
         loss, count = loss + nll_weight * nll, count + n_likelihood
     return loss, count
 
 
 def likelihood_loss(
-    z: Any, y: Any, labels: Sequence[int], likelihood: str, weights: Any = None
+    z: Any,
+    y: Any,
+    labels: Sequence[int],
+    likelihood: str,
+    weights: Any = None,
+    sample: Sample = None,
 ) -> tuple[Number, float]:
     """Eq. 18: the mean of -log m over privileged positives; later code: BCE over all entries."""
     total, count = 0.0, 0.0
@@ -182,8 +193,11 @@ def likelihood_loss(
             if likelihood == "entries":
                 wanted = not is_missing(y[i][label])
             if wanted:
-                total = total + weight_of(weights, i, label) * bce(z[i][label], y[i][label])
-                count += weight_of(weights, i, label)
+                w = weight_of(weights, i, label)
+                if drawn_weight(sample, label):
+                    value = bce(z[i][label], y[i][label])
+                    total = total + w * drawn_weight(sample, label) * value
+                count += w
     return (total / count if count else 0.0), count
 
 
@@ -191,16 +205,37 @@ def weight_of(weights: Any, i: int, label: int) -> float:
     return 1.0 if weights is None else float(weights[i][label])
 
 
+def drawn_weight(sample: Sample, label: int) -> float:
+    return 1.0 if sample is None else sample.get(label, 0.0)
+
+
 # --- pointwise means ----------------------------------------------------------------------------
 
 
-def bce_loss(z: Any, y: Any, labels: Sequence[int], weights: Any = None) -> tuple[Number, float]:
+def bce_loss(
+    z: Any, y: Any, labels: Sequence[int], weights: Any = None, sample: Sample = None
+) -> tuple[Number, float]:
     """Mean cross-entropy over the observed entries of some labels."""
-    return likelihood_loss(z, y, labels, "entries", weights)
+    return likelihood_loss(z, y, labels, "entries", weights, sample)
+
+
+def excess_loss(
+    z: Any, r: Any, y: Any, labels: Sequence[int], weights: Any = None, sample: Sample = None
+) -> tuple[Number, float]:
+    """Mean cross-entropy above the reference's, over the observed entries of some labels."""
+    loss, count = bce_loss(z, y, labels, weights, sample)
+    return loss - bce_loss(r, y, labels, weights, sample)[0], count
 
 
 def constraint_loss(
-    z: Any, r: Any, y: Any, labels: Sequence[int], *, slack: float, weights: Any = None
+    z: Any,
+    r: Any,
+    y: Any,
+    labels: Sequence[int],
+    *,
+    slack: float,
+    weights: Any = None,
+    sample: Sample = None,
 ) -> tuple[Number, float]:
     """Eq. 13-14: the mean over entries of max(0, l_ij - l^_ij - slack)."""
     total, count = 0.0, 0.0
@@ -208,10 +243,12 @@ def constraint_loss(
         for j in labels:
             if is_missing(y[i][j]):
                 continue
-            worse = bce(z[i][j], y[i][j]) - bce(r[i][j], y[i][j]) - slack
-            if plain(worse) > 0:
-                total = total + weight_of(weights, i, j) * worse
-            count += weight_of(weights, i, j)
+            w, stands_for = weight_of(weights, i, j), drawn_weight(sample, j)
+            if stands_for:
+                worse = bce(z[i][j], y[i][j]) - bce(r[i][j], y[i][j]) - slack
+                if plain(worse) > 0:
+                    total = total + w * stands_for * worse
+            count += w
     return (total / count if count else 0.0), count
 
 
@@ -267,3 +304,33 @@ def relative_rule(
                 weights[g] = share * weights[g] * factor / z
         history.append(list(weights))
     return history
+
+
+# --- rankings -----------------------------------------------------------------------------------
+
+
+def ranking(scores: Sequence[float], targets: Sequence[Any], labels: Sequence[int]) -> list[int]:
+    """Labels that are known, best first; ties go to the lower label."""
+    known = [label for label in labels if not is_missing(targets[label])]
+    return sorted(known, key=lambda label: (-float(scores[label]), label))
+
+
+def precision_at(
+    scores: Sequence[float], targets: Sequence[Any], labels: Sequence[int], k: int
+) -> float:
+    """Share of the first k places taken by labels that apply."""
+    first = ranking(scores, targets, labels)[:k]
+    return sum(is_positive(targets[label]) for label in first) / k
+
+
+def ndcg_at(
+    scores: Sequence[float], targets: Sequence[Any], labels: Sequence[int], k: int
+) -> float | None:
+    """Sum of 1 / log2(1 + place) over hits, over that of the ideal ranking; None without any."""
+    n_positives = sum(is_positive(targets[label]) for label in labels)
+    if not n_positives:
+        return None
+    gain = 0.0
+    for place, label in enumerate(ranking(scores, targets, labels)[:k], start=1):
+        gain += is_positive(targets[label]) / math.log2(1 + place)
+    return gain / sum(1 / math.log2(1 + place) for place in range(1, min(k, n_positives) + 1))

@@ -18,7 +18,7 @@ _FIRST = 0xBF58476D1CE4E5B9 - 2**64
 _SECOND = 0x94D049BB133111EB - 2**64
 
 
-PAIRS, DROPOUT, LABELS, ORDER = range(4)
+PAIRS, DROPOUT, LABELS, ORDER, SAMPLE = range(5)
 """What numbers are for: a key, so that no two purposes share any."""
 
 

@@ -114,7 +114,9 @@ def example(n_labels=8, evil=False, back=0.0, methods=THREE, steps=8):
             for t in range(steps)
         ],
         "undefined": {
+            "n_labels_without_positives": 1,
             "labels_without_positives": [names[3]],
+            "rows_without_ranking": {},
             "rows_without_f1": {"privileged": 3, "non_privileged": 0},
         },
         "notes": [f"a note on {names[0]}"],

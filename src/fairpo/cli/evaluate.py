@@ -51,6 +51,8 @@ def evaluate(
     print_frame(f"{run} on {result['n_rows']} rows of {result['data']}", columns, result["groups"])
     for note in result["notes"]:
         say(f"note: {note}.")
-    missing = result["model"]["labels_without_positives"]
+    model = result["model"]
+    named = model.get("labels_without_positives")
+    missing = model["n_labels_without_positives"] if named is None else len(named)
     if missing:
-        say(f"note: {len(missing)} labels have no positive here and are in no mAP.")
+        say(f"note: {missing} labels have no positive here and are in no mAP.")

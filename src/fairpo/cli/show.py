@@ -26,6 +26,9 @@ METRIC_TITLES = {
     "sample_f1": "sample-F1",
     "label_accuracy": "accuracy",
     "exact_match": "exact match",
+    "precision_at_1": "P@1",
+    "precision_at_5": "P@5",
+    "ndcg_at_5": "nDCG@5",
 }
 GROUP_TITLES = {"privileged": "P", "non_privileged": "N"}
 
@@ -125,11 +128,12 @@ def _labels(metrics: dict[str, Any]) -> str:
 
 
 def _undefined(metrics: dict[str, Any]) -> list[str]:
-    names = metrics["undefined"]["labels_without_positives"]
-    if not names:
+    undefined = metrics["undefined"]
+    names, count = undefined["labels_without_positives"], undefined["n_labels_without_positives"]
+    if not count:
         return []
-    shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
-    return [f"{len(names)} labels have no test positive and are in no mAP: {shown}."]
+    shown = ", ".join(names[:5]) + (", ..." if count > 5 else "")
+    return [f"{count} labels have no test positive and are in no mAP: {shown}."]
 
 
 def _comparison_table(metrics: dict[str, Any], names: list[str], groups: list[str]) -> Table:
@@ -167,6 +171,8 @@ def _cell(cell: dict[str, Any]) -> str:
         return text
     mark = "*" if cell["excludes_zero"] else ""
     change = f"{100 * cell['difference']:+.1f}{mark}"
+    if cell["low"] is None:
+        return f"{text} {change}"
     return f"{text} {change}\n[{100 * cell['low']:+.1f}, {100 * cell['high']:+.1f}]"
 
 
@@ -177,6 +183,8 @@ def print_frame(title: str, columns: dict[str, dict[str, Any]], groups: list[str
     for name in columns:
         table.add_column(name, justify="right")
     for metric, heading in METRIC_TITLES.items():
+        if not any(metric in column for column in columns.values()):
+            continue
         for group in [*groups, None]:
             key = f"{metric}/{group}" if group else metric
             place = GROUP_TITLES.get(group, group) if group else "all labels"

@@ -13,8 +13,10 @@ from fairpo._checks import FairPOWarning
 from fairpo.data import DataOptions, load_data, with_all_splits
 from fairpo.data.base import MultiLabelData, fingerprint
 from fairpo.data.formats import read_source
-from fairpo.metrics import LabelFrame
+from fairpo.metrics import LabelFrame, evaluate_label_blocks
 from fairpo.training.alignment import align_features, align_labels
+from fairpo.training.label_scores import LabelScorer, LabelScores, scores_by_label
+from fairpo.training.loop import none_if_nan
 from fairpo.training.run import Run, exact_logits
 
 
@@ -58,6 +60,22 @@ def evaluate_run(
         elif "test" not in data.split:
             data = with_all_splits(data, told)
     data = align_labels(align_features(data, run), run)
+    in_blocks = run.config.training.sampled_labels > 0
+    metrics = _metrics_in_blocks if in_blocks else _metrics
+    model, reference = metrics(run, data, reference_logits)
+    return {
+        "data": data.name,
+        "n_rows": len(data.rows("test")),
+        "notes": list(data.notes),
+        "groups": list(run.groups.names),
+        "model": model,
+        "reference": reference,
+    }
+
+
+def _metrics(
+    run: Run, data: MultiLabelData, reference_logits: NDArray[np.float32] | None
+) -> tuple[dict[str, Any], dict[str, Any] | None]:
     rows = data.rows("test")
     targets = data.targets_of(rows)
     logits = run.predict_logits(data.features, reference_logits, rows=rows)
@@ -69,14 +87,25 @@ def evaluate_run(
     def metrics(values: NDArray[Any]) -> dict[str, Any]:
         return LabelFrame.from_scores(values, targets, mapping, run.label_names).to_dict()
 
-    return {
-        "data": data.name,
-        "n_rows": len(rows),
-        "notes": list(data.notes),
-        "groups": list(run.groups.names),
-        "model": metrics(logits),
-        "reference": None if known is None else metrics(known),
-    }
+    return metrics(logits), None if known is None else metrics(known)
+
+
+def _metrics_in_blocks(
+    run: Run, data: MultiLabelData, reference_logits: NDArray[np.float32] | None
+) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """The same of a run whose labels were too many to score at once."""
+    rows = data.rows("test")
+
+    def metrics(score: LabelScorer) -> dict[str, Any]:
+        figures = evaluate_label_blocks(score, data.targets[rows], run.groups.as_mapping())
+        return {key: none_if_nan(value) for key, value in figures.values.items()}
+
+    model = metrics(LabelScores(run.policy, data.features, rows, reference_logits))
+    if run.reference is not None:
+        return model, metrics(LabelScores(run.reference, data.features, rows))
+    return model, None if reference_logits is None else metrics(
+        scores_by_label(reference_logits, rows)
+    )
 
 
 def _check_same_data(run: Run, data: MultiLabelData) -> None:

@@ -56,7 +56,16 @@ class Plan(BaseModel):
         parse_privileged(self.privileged)
         groups = LabelPartition.from_indices([0], 2)
         for method in self.methods:
-            make_objective(method, groups, self.preset, **self.options_for(method))
+            objective = make_objective(method, groups, self.preset, **self.options_for(method))
+            if self.training.sampled_labels:
+                objective.check_sampled()
+        if self.training.sampled_labels and self.head.kind == "per-label":
+            raise value_error(
+                "HeadSettings.kind",
+                must="be 'mlp' or 'linear' where labels are sampled",
+                got="'per-label'",
+                do="Its network for each label does not scale to so many labels.",
+            )
         if len(set(self.methods)) < len(self.methods):
             raise value_error("methods", must="be named once each", got=", ".join(self.methods))
         for option, value in self.options.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 from fairpo.data.base import MultiLabelData
 from fairpo.experiments.plan import Plan
 from fairpo.groups import LabelGroups, parse_privileged
+from fairpo.metrics import LabelBlockMetrics, evaluate_label_blocks
+from fairpo.models.head import Policy
 from fairpo.objectives.catalogue import get_method
 from fairpo.training.fit import (
     FittedMethod,
@@ -21,6 +24,7 @@ from fairpo.training.fit import (
     train_reference,
     training_rows,
 )
+from fairpo.training.label_scores import LabelScorer, LabelScores, scores_by_label
 from fairpo.training.loop import EpochCallback
 from fairpo.training.rows import predict_logits
 from fairpo.training.state import Checkpoint
@@ -29,14 +33,18 @@ ProgressFactory = Callable[[str, int], EpochCallback]
 """``(what is trained, most epochs) -> callback`` for each epoch's record."""
 
 
+TestScores: TypeAlias = NDArray[np.float32] | LabelBlockMetrics
+"""Logits (test rows, labels), or, where labels are sampled, figures from one pass over them."""
+
+
 @dataclass
 class MethodResult:
-    """One method under one seed: logits on the test rows, and how it went."""
+    """One method under one seed: scores on the test rows, and how it went."""
 
     method: str
     seed: int
-    selected_logits: NDArray[np.float32]
-    last_logits: NDArray[np.float32]
+    selected: TestScores
+    last: TestScores
     fitted: FittedMethod
     seconds: float
 
@@ -47,8 +55,8 @@ class SeedResults:
 
     seed: int
     reference: Reference
-    test_logits: NDArray[np.float32]
-    """The reference's, (test rows, labels)."""
+    start: TestScores
+    """The reference's."""
     groups: LabelGroups
     results: list[MethodResult]
 
@@ -96,7 +104,8 @@ def run_seed(
         )
     if groups is None:
         groups = choose_groups(rule, data, reference)
-    test_logits = reference.logits[data.rows("test")]
+    judge = _Judge(data, reference, groups, in_blocks=training.sampled_labels > 0)
+    start_scores = judge.reference_scores()
     results = []
     for method in plan.methods:
         start = time.perf_counter()
@@ -113,23 +122,40 @@ def run_seed(
             checkpoint=checkpoint("method"),
         )
         seconds = time.perf_counter() - start
-        results.append(_collect(data, reference, test_logits, fitted, seconds, seed))
-    return SeedResults(seed, reference, test_logits, groups, results)
+        # A policy that is the reference keeps its very scores, so that differences are exactly 0.
+        is_reference = not get_method(method).continues
+        untrained = is_reference and reference.training is None
+        selected = last = start_scores
+        if not (is_reference or fitted.fell_back):
+            selected = judge.scores(fitted.policy)
+        if not untrained:
+            last = judge.scores(fitted.last_policy())
+        results.append(MethodResult(method, seed, selected, last, fitted, seconds))
+    return SeedResults(seed, reference, start_scores, groups, results)
 
 
-def _collect(
-    data: MultiLabelData,
-    reference: Reference,
-    test_logits: NDArray[np.float32],
-    fitted: FittedMethod,
-    seconds: float,
-    seed: int,
-) -> MethodResult:
-    rows = training_rows(data, "test", reference.logits)
-    # A policy that is the reference keeps its very array, so that differences are exactly zero.
-    is_reference = not get_method(fitted.method).continues
-    kept = is_reference or fitted.fell_back
-    selected = test_logits if kept else predict_logits(fitted.policy, rows)
-    untrained = is_reference and reference.training is None
-    last = test_logits if untrained else predict_logits(fitted.last_policy(), rows)
-    return MethodResult(fitted.method, seed, selected, last, fitted, seconds)
+@dataclass(frozen=True)
+class _Judge:
+    """Scores of policies on the test rows."""
+
+    data: MultiLabelData
+    reference: Reference
+    groups: LabelGroups
+    in_blocks: bool
+
+    def reference_scores(self) -> TestScores:
+        rows = self.data.rows("test")
+        if not self.in_blocks:
+            logits: NDArray[np.float32] = self.reference.logits[rows]
+            return logits
+        return self._figures(scores_by_label(self.reference.logits, rows))
+
+    def scores(self, policy: Policy) -> TestScores:
+        if not self.in_blocks:
+            return predict_logits(policy, training_rows(self.data, "test", self.reference.logits))
+        rows, logits = self.data.rows("test"), self.reference.logits
+        return self._figures(LabelScores(policy, self.data.features, rows, logits))
+
+    def _figures(self, score: LabelScorer) -> LabelBlockMetrics:
+        targets = self.data.targets[self.data.rows("test")]
+        return evaluate_label_blocks(score, targets, self.groups.as_mapping())

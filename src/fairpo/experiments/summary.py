@@ -6,23 +6,34 @@ The result is ``metrics.json``, all that tables and reports read.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
 import fairpo
-from fairpo.data.base import MultiLabelData, positive_counts
+from fairpo.data.base import MultiLabelData, Targets, dense_targets, positive_counts
 from fairpo.experiments.plan import Plan
-from fairpo.experiments.runner import MethodResult, SeedResults
+from fairpo.experiments.runner import MethodResult, SeedResults, TestScores
 from fairpo.groups import LabelGroups
-from fairpo.metrics import LabelFrame, average_precision, bootstrap_metrics, percentile_interval
+from fairpo.metrics import (
+    LabelBlockMetrics,
+    LabelFrame,
+    average_precision,
+    bootstrap_means,
+    bootstrap_metrics,
+    percentile_interval,
+)
 from fairpo.objectives.catalogue import get_method
 from fairpo.training.loop import none_if_nan
 
 METRICS = ("map", "sample_f1", "label_accuracy", "exact_match")
+LABEL_BLOCK_METRICS = ("map", "precision_at_1", "precision_at_5", "ndcg_at_5")
+MOST_LISTED_LABELS = 2000
+"""Above this ``per_label`` holds the labels with the most test positives, half from each group."""
+
+MOST_NAMED = 20
 LEVEL = 0.95
 REFERENCE = "bce"
 FEWEST_SEEDS_FOR_T = 5
@@ -49,9 +60,8 @@ def summarise(
     """
     groups = seeds[0].groups
     test = data.rows("test")
-    targets = data.targets_of(test)
     clusters = None if data.clusters is None else data.clusters[test]
-    scored = _Scored(seeds, targets, groups, clusters, plan.n_resamples)
+    scored = _score(data, seeds, clusters, plan.n_resamples)
     return {
         "kind": kind,
         "plan": plan.model_dump(mode="json"),
@@ -77,31 +87,34 @@ def summarise(
             "objective": {"preset": plan.preset, **plan.options},
             "head": plan.head.model_dump(mode="json"),
         },
-        "metrics": list(METRICS),
+        "metrics": list(scored.metrics),
         "interval": {
             "level": LEVEL,
-            "kind": _interval_words(clusters),
+            "kind": _interval_words(clusters) + scored.without_interval,
             "n_resamples": plan.n_resamples,
         },
         "rows": [
-            scored.row(method, epoch) for method in scored.methods for epoch in ("selected", "last")
+            _row(seeds, scored, result.method, epoch)
+            for result in seeds[0].results
+            for epoch in ("selected", "last")
         ],
-        "per_label": _per_label(data, seeds, targets, groups),
+        "per_label": _per_label(data, seeds, groups),
         "trace": _traces(seeds),
-        "undefined": _undefined(seeds, targets, groups, data.label_names),
+        "undefined": _undefined(data, seeds, groups),
         "notes": _notes(seeds, groups, data),
     }
 
 
 def result_rows(data: MultiLabelData, plan: Plan, results: SeedResults) -> list[dict[str, Any]]:
     """One row for ``results.jsonl`` for each method of a seed: all metrics, selected and last."""
-    test = data.rows("test")
-    targets = data.targets_of(test)
+    targets = data.targets[data.rows("test")]
     mapping = results.groups.as_mapping()
 
-    def metrics(logits: NDArray[np.float32]) -> dict[str, Any]:
+    def metrics(scores: TestScores) -> dict[str, Any]:
+        if isinstance(scores, LabelBlockMetrics):
+            return {key: none_if_nan(value) for key, value in scores.values.items()}
         return LabelFrame.from_scores(
-            logits, targets, mapping, data.label_names, batch_mean=True
+            scores, dense_targets(targets), mapping, data.label_names, batch_mean=True
         ).to_dict()
 
     return [
@@ -116,8 +129,8 @@ def result_rows(data: MultiLabelData, plan: Plan, results: SeedResults) -> list[
             "epochs": len(result.fitted.training.epochs),
             "fell_back": _falls_back(result),
             "seconds": round(result.seconds, 3),
-            "selected": metrics(result.selected_logits),
-            "last": metrics(result.last_logits),
+            "selected": metrics(result.selected),
+            "last": metrics(result.last),
             "notes": result.fitted.notes,
             "training": plan.training.model_dump(mode="json"),
             "head": plan.head.model_dump(mode="json"),
@@ -127,83 +140,148 @@ def result_rows(data: MultiLabelData, plan: Plan, results: SeedResults) -> list[
     ]
 
 
-@dataclass
-class _Scored:
-    """Metric values of every method, epoch and seed, with the same resamples for all."""
+def _row(seeds: Sequence[SeedResults], scored: _Scored, method: str, epoch: str) -> dict[str, Any]:
+    results = [result for seed in seeds for result in seed.results if result.method == method]
+    fallbacks = [back for result in results if (back := _falls_back(result)) is not None]
+    ends: list[TestScores] = [getattr(result, epoch) for result in results]
+    starts = [seed.start for seed in seeds]
+    if not get_method(method).continues and epoch == "selected":
+        starts = []  # it is the reference: there is no difference to show
+    return {
+        "method": method,
+        "summary": get_method(method).summary,
+        "epoch": epoch,
+        "fell_back_share": float(np.mean(fallbacks)) if fallbacks else None,
+        "seconds": round(float(np.mean([result.seconds for result in results])), 3),
+        "cells": {
+            f"{metric}/{group}": _cell(scored, f"{metric}/{group}", ends, starts)
+            for metric in scored.metrics
+            for group in seeds[0].groups.names
+        },
+    }
 
-    seeds: Sequence[SeedResults]
-    targets: NDArray[np.int8]
-    groups: LabelGroups
-    clusters: NDArray[np.int64] | None
-    n_resamples: int
 
-    def __post_init__(self) -> None:
-        self.methods = [result.method for result in self.seeds[0].results]
-        logits: list[NDArray[np.float32]] = []
-        position: dict[int, int] = {}
-        self._index: dict[tuple[str, str, int], int] = {}
+def _cell(
+    scored: _Scored, key: str, ends: Sequence[TestScores], starts: Sequence[TestScores]
+) -> dict[str, Any]:
+    values = scored.values(key, ends)
+    cell: dict[str, Any] = {"value": none_if_nan(float(values.mean()))}
+    if not starts:
+        return {**cell, "difference": None, "low": None, "high": None, "excludes_zero": False}
+    by_seed = values - scored.values(key, starts)
+    low, high = scored.interval(key, ends, starts)
+    cell |= {
+        "difference": none_if_nan(float(by_seed.mean())),
+        "low": none_if_nan(low),
+        "high": none_if_nan(high),
+        "excludes_zero": bool(low > 0 or high < 0),
+    }
+    if len(by_seed) >= FEWEST_SEEDS_FOR_T:
+        cell["seeds_low"], cell["seeds_high"] = _t_interval(by_seed)
+    return cell
 
-        def place(key: tuple[str, str, int], array: NDArray[np.float32]) -> None:
-            # Many policies are the reference or their own last epoch: score each array once.
-            if id(array) not in position:
-                position[id(array)] = len(logits)
-                logits.append(array)
-            self._index[key] = position[id(array)]
 
-        for number, seed in enumerate(self.seeds):
-            for result in seed.results:
-                place((result.method, "selected", number), result.selected_logits)
-                place((result.method, "last", number), result.last_logits)
-            place((_START, "selected", number), seed.test_logits)
-        self.bootstrap = bootstrap_metrics(
-            logits,
-            self.targets,
-            self.groups.as_mapping(),
+class _Scored(Protocol):
+    """Metric values of test scores, and intervals from the same resamples for all."""
+
+    metrics: tuple[str, ...]
+    without_interval: str
+    """What of this has no interval, in words that go on a sentence."""
+
+    def values(self, key: str, scores: Sequence[TestScores]) -> NDArray[np.float64]:
+        """One value for each of some scores."""
+
+    def interval(
+        self, key: str, ends: Sequence[TestScores], starts: Sequence[TestScores]
+    ) -> tuple[float, float]:
+        """Interval of the mean difference; NaN where there is none."""
+
+
+def _score(
+    data: MultiLabelData,
+    seeds: Sequence[SeedResults],
+    clusters: NDArray[np.int64] | None,
+    n_resamples: int,
+) -> _Scored:
+    if isinstance(seeds[0].start, LabelBlockMetrics):
+        return _Figures(clusters, n_resamples)
+    return _Logits(data, seeds, clusters, n_resamples)
+
+
+class _Logits:
+    """Of logits for all labels: every metric is resampled."""
+
+    metrics: tuple[str, ...] = METRICS
+    without_interval = ""
+
+    def __init__(
+        self,
+        data: MultiLabelData,
+        seeds: Sequence[SeedResults],
+        clusters: NDArray[np.int64] | None,
+        n_resamples: int,
+    ) -> None:
+        scores = [seed.start for seed in seeds]
+        scores += [end for seed in seeds for r in seed.results for end in (r.selected, r.last)]
+        # Many policies are the reference or their own last epoch: score each array once.
+        distinct: dict[int, Any] = {id(array): array for array in scores}
+        self._place = {key: place for place, key in enumerate(distinct)}
+        self._bootstrap = bootstrap_metrics(
+            list(distinct.values()),
+            data.targets_of(data.rows("test")),
+            seeds[0].groups.as_mapping(),
             METRICS,
-            clusters=self.clusters,
-            n_resamples=self.n_resamples,
+            clusters=clusters,
+            n_resamples=n_resamples,
         )
 
-    def row(self, method: str, epoch: str) -> dict[str, Any]:
-        results = [r for seed in self.seeds for r in seed.results if r.method == method]
-        fallbacks = [back for result in results if (back := _falls_back(result)) is not None]
-        return {
-            "method": method,
-            "summary": get_method(method).summary,
-            "epoch": epoch,
-            "fell_back_share": float(np.mean(fallbacks)) if fallbacks else None,
-            "seconds": round(float(np.mean([result.seconds for result in results])), 3),
-            "cells": {
-                f"{metric}/{group}": self._cell(method, epoch, f"{metric}/{group}")
-                for metric in METRICS
-                for group in self.groups.names
-            },
-        }
+    def values(self, key: str, scores: Sequence[TestScores]) -> NDArray[np.float64]:
+        column = self._bootstrap.keys.index(key)
+        return self._bootstrap.values[self._runs(scores), column]
 
-    def _cell(self, method: str, epoch: str, key: str) -> dict[str, Any]:
-        column = self.bootstrap.keys.index(key)
-        numbers = range(len(self.seeds))
-        runs = [self._index[(method, epoch, number)] for number in numbers]
-        starts = [self._index[(_START, "selected", number)] for number in numbers]
-        values = self.bootstrap.values[:, column]
-        cell: dict[str, Any] = {"value": none_if_nan(float(values[runs].mean()))}
-        if not get_method(method).continues and epoch == "selected":
-            return {**cell, "difference": None, "low": None, "high": None, "excludes_zero": False}
-        by_seed = values[runs] - values[starts]
-        resampled = self.bootstrap.resampled[:, column]
-        low, high = percentile_interval((resampled[runs] - resampled[starts]).mean(0), LEVEL)
-        cell |= {
-            "difference": none_if_nan(float(by_seed.mean())),
-            "low": none_if_nan(float(low)),
-            "high": none_if_nan(float(high)),
-            "excludes_zero": bool(low > 0 or high < 0),
-        }
-        if len(by_seed) >= FEWEST_SEEDS_FOR_T:
-            cell["seeds_low"], cell["seeds_high"] = _t_interval(by_seed)
-        return cell
+    def interval(
+        self, key: str, ends: Sequence[TestScores], starts: Sequence[TestScores]
+    ) -> tuple[float, float]:
+        resampled = self._bootstrap.of(key)
+        difference = resampled[self._runs(ends)] - resampled[self._runs(starts)]
+        low, high = percentile_interval(difference.mean(0), LEVEL)
+        return float(low), float(high)
+
+    def _runs(self, scores: Sequence[TestScores]) -> list[int]:
+        return [self._place[id(array)] for array in scores]
 
 
-_START = "(reference)"
+class _Figures:
+    """Of figures by block of labels: rankings are resampled by row, mean AP is not."""
+
+    metrics: tuple[str, ...] = LABEL_BLOCK_METRICS
+    without_interval = "; mAP has none: resampling it needs the scores of all labels"
+
+    def __init__(self, clusters: NDArray[np.int64] | None, n_resamples: int) -> None:
+        self._clusters, self._n_resamples = clusters, n_resamples
+
+    def values(self, key: str, scores: Sequence[TestScores]) -> NDArray[np.float64]:
+        return np.array([_figures(each).values[key] for each in scores])
+
+    def interval(
+        self, key: str, ends: Sequence[TestScores], starts: Sequence[TestScores]
+    ) -> tuple[float, float]:
+        if key not in _figures(ends[0]).by_row:
+            return np.nan, np.nan
+        by_seed = [
+            _figures(end).by_row[key] - _figures(start).by_row[key]
+            for end, start in zip(ends, starts, strict=True)
+        ]
+        means = bootstrap_means(
+            np.mean(by_seed, axis=0), clusters=self._clusters, n_resamples=self._n_resamples
+        )
+        low, high = percentile_interval(means, LEVEL)
+        return float(low), float(high)
+
+
+def _figures(scores: TestScores) -> LabelBlockMetrics:
+    assert isinstance(scores, LabelBlockMetrics)
+    return scores
 
 
 def _t_interval(by_seed: NDArray[np.float64]) -> tuple[float | None, float | None]:
@@ -239,37 +317,54 @@ def _group_names(groups: LabelGroups, names: Sequence[str]) -> list[dict[str, An
 
 
 def _per_label(
-    data: MultiLabelData,
-    seeds: Sequence[SeedResults],
-    targets: NDArray[np.int8],
-    groups: LabelGroups,
+    data: MultiLabelData, seeds: Sequence[SeedResults], groups: LabelGroups
 ) -> list[dict[str, Any]]:
+    targets = data.targets[data.rows("test")]
     train = positive_counts(data.targets[data.rows("train")])
     test = positive_counts(targets)
+
+    def mean_ap(scores: Sequence[TestScores]) -> NDArray[np.float64]:
+        return np.asarray(np.mean([_label_ap(each, targets) for each in scores], axis=0))
+
     methods = [result.method for result in seeds[0].results]
-    ap = {method: np.zeros(data.n_labels) for method in methods}
-    last = {method: np.zeros(data.n_labels) for method in methods}
-    start = np.zeros(data.n_labels)
-    for seed in seeds:
-        for result in seed.results:
-            ap[result.method] += average_precision(result.selected_logits, targets) / len(seeds)
-            last[result.method] += average_precision(result.last_logits, targets) / len(seeds)
-        start += average_precision(seed.test_logits, targets) / len(seeds)
-    membership = groups.membership
+    start = mean_ap([seed.start for seed in seeds])
+    ap, last = (
+        {
+            method: mean_ap([getattr(seed.results[number], epoch) for seed in seeds])
+            for number, method in enumerate(methods)
+        }
+        for epoch in ("selected", "last")
+    )
     return [
         {
-            "label": name,
-            "groups": [
-                g for g, inside in zip(groups.names, membership[:, index], strict=True) if inside
-            ],
+            "label": data.label_names[index],
+            "groups": [group.name for group in groups.groups if index in group.indices],
             "train_positives": int(train[index]),
             "test_positives": int(test[index]),
             "reference_ap": none_if_nan(float(start[index])),
             "ap": {method: none_if_nan(float(ap[method][index])) for method in methods},
             "ap_last": {method: none_if_nan(float(last[method][index])) for method in methods},
         }
-        for index, name in enumerate(data.label_names)
+        for index in _listed_labels(groups, test)
     ]
+
+
+def _listed_labels(groups: LabelGroups, test: NDArray[np.int64]) -> list[int]:
+    """All labels, or, of very many, each group's with the most test positives."""
+    if groups.n_labels <= MOST_LISTED_LABELS:
+        return list(range(groups.n_labels))
+    listed: set[int] = set()
+    for group in groups.groups:
+        indices = np.asarray(group.indices, dtype=np.int64)
+        most = np.argsort(-test[indices], kind="stable")
+        listed |= set(indices[most[: MOST_LISTED_LABELS // len(groups.groups)]].tolist())
+    return sorted(listed)
+
+
+def _label_ap(scores: TestScores, targets: Targets) -> NDArray[np.float64]:
+    if isinstance(scores, LabelBlockMetrics):
+        return scores.average_precision
+    return average_precision(scores, dense_targets(targets))
 
 
 def _traces(seeds: Sequence[SeedResults]) -> list[dict[str, Any]]:
@@ -283,17 +378,31 @@ def _traces(seeds: Sequence[SeedResults]) -> list[dict[str, Any]]:
 
 
 def _undefined(
-    seeds: Sequence[SeedResults],
-    targets: NDArray[np.int8],
-    groups: LabelGroups,
-    names: Sequence[str],
+    data: MultiLabelData, seeds: Sequence[SeedResults], groups: LabelGroups
 ) -> dict[str, Any]:
-    frame = LabelFrame.from_scores(seeds[0].test_logits, targets, groups.as_mapping(), names)
+    test = data.rows("test")
+    if isinstance(seeds[0].start, LabelBlockMetrics):
+        without = np.flatnonzero(positive_counts(data.targets[test]) == 0)
+        values = seeds[0].start.values
+        return {
+            "n_labels_without_positives": len(without),
+            "labels_without_positives": [data.label_names[n] for n in without[:MOST_NAMED]],
+            "rows_without_f1": {},
+            "rows_without_ranking": {
+                name: int(values[f"n_rows_without_positives/{name}"]) for name in groups.names
+            },
+        }
+    frame = LabelFrame.from_scores(
+        seeds[0].start, data.targets_of(test), groups.as_mapping(), data.label_names
+    )
+    names = frame.undefined.labels_without_positives["all"]
     return {
-        "labels_without_positives": list(frame.undefined.labels_without_positives["all"]),
+        "n_labels_without_positives": len(names),
+        "labels_without_positives": list(names),
         "rows_without_f1": {
             name: int(frame.undefined.rows_without_f1[name]) for name in groups.names
         },
+        "rows_without_ranking": {},
     }
 
 

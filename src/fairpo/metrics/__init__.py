@@ -7,12 +7,15 @@ when it is over all labels.
 - ``ranking``: average precision over the whole set, and the authors' mean over batches;
 - ``decisions``: sample F1, label accuracy, exact match, from counts per row and group;
 - ``frame``: :class:`LabelFrame`, metrics x groups as one table, with what is undefined named;
+- ``top_k``: the labels ranked first in each row, P@k and nDCG@k;
+- ``label_blocks``: average precision and rankings from one pass over blocks of very many labels;
 - ``bootstrap``: the same metrics on resampled rows, for intervals of differences between runs.
 """
 
 from fairpo.metrics.bootstrap import (
     BOOTSTRAP_METRICS,
     BootstrapResult,
+    bootstrap_means,
     bootstrap_metrics,
     percentile_interval,
     weighted_average_precision,
@@ -31,32 +34,46 @@ from fairpo.metrics.decisions import (
     sample_f1_paper,
 )
 from fairpo.metrics.frame import LabelFrame, Undefined
+from fairpo.metrics.label_blocks import (
+    LabelBlockMetrics,
+    average_precision_in_blocks,
+    evaluate_label_blocks,
+)
 from fairpo.metrics.ranking import (
     average_precision,
     batch_average_precision,
     check_scores,
     map_batch_mean,
 )
+from fairpo.metrics.top_k import TopK, ndcg_at_k, positive_entries, precision_at_k
 
 __all__ = [
     "BOOTSTRAP_METRICS",
     "DECISION_METRICS",
     "BootstrapResult",
     "Counts",
+    "LabelBlockMetrics",
     "LabelFrame",
     "RowTerms",
+    "TopK",
     "Undefined",
     "average_precision",
+    "average_precision_in_blocks",
     "batch_average_precision",
+    "bootstrap_means",
     "bootstrap_metrics",
     "check_scores",
+    "evaluate_label_blocks",
     "exact_match",
     "label_accuracy",
     "label_counts",
     "map_batch_mean",
     "membership_matrix",
     "metric_key",
+    "ndcg_at_k",
     "percentile_interval",
+    "positive_entries",
+    "precision_at_k",
     "row_counts",
     "sample_f1",
     "sample_f1_paper",

@@ -134,6 +134,37 @@ def bootstrap_metrics(
     )
 
 
+def bootstrap_means(
+    values: Floats,
+    *,
+    clusters: NDArray[Any] | None = None,
+    n_resamples: int = 1000,
+    seed: int = 0,
+) -> Floats:
+    """Resample the rows and take the mean of values that each row has for itself.
+
+    Parameters
+    ----------
+    values : float array, shape (n,)
+        Such as differences of two models' precision at 5; NaN for a row that has none.
+    clusters, n_resamples, seed
+        As in :func:`bootstrap_metrics`, and with the same resamples.
+
+    Returns
+    -------
+    float64 array, shape (n_resamples,)
+        NaN for a resample without any row that has a value.
+    """
+    unit_of_row = _units(clusters, len(values))
+    known = ~np.isnan(values)
+    sums = _sum_by_unit(np.stack([np.where(known, values, 0.0), known], axis=1), unit_of_row)
+    means = np.empty(n_resamples)
+    for part, weights in _weight_blocks(len(sums), len(values), n_resamples, seed):
+        numerator, denominator = sums.T @ weights
+        means[part] = divide_defined(numerator, denominator)
+    return means
+
+
 def percentile_interval(differences: Floats, level: float = 0.95) -> tuple[Floats, Floats]:
     """Take the percentile interval over the last axis.
 

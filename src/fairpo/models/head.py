@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+from fairpo._checks import value_error
 from fairpo._random import DROPOUT, Draw, random_keep
 
 
@@ -150,11 +151,84 @@ class Policy(nn.Module):
         draw : Draw, optional
             What dropout depends on in training; torch's global generator when not given.
         """
-        logits: Tensor = self.body(self.scaling(features), draw)
+        return self._with_reference(self.body(self.scaling(features), draw), reference_logits)
+
+    def logits_at(
+        self,
+        features: Tensor,
+        labels: Tensor,
+        reference_logits: Tensor | None = None,
+        draw: Draw | None = None,
+    ) -> Tensor:
+        """Map (batch, features) to logits (batch, sampled) of some labels only.
+
+        Neither time nor memory grows with the other labels, and the gradients of the last layer
+        are sparse: they hold the rows of these labels.
+
+        Parameters
+        ----------
+        features : float tensor, shape (batch, features)
+        labels : int64 tensor, shape (sampled,)
+        reference_logits : float tensor, shape (batch, sampled), optional
+            A residual needs them, of the same labels.
+        draw : Draw, optional
+            As in :meth:`forward`.
+
+        Raises
+        ------
+        FairPOValueError
+            The head is ``per-label``.
+        """
+        last = self.last_layer
+        weight = F.embedding(labels, last.weight, sparse=True)
+        bias = torch.gather(last.bias, 0, labels, sparse_grad=True)
+        return self._with_reference(
+            F.linear(self.hidden(features, draw), weight, bias), reference_logits
+        )
+
+    def hidden(self, features: Tensor, draw: Draw | None = None) -> Tensor:
+        """What the last layer sees, (batch, width of the last hidden layer)."""
+        return self._shared_layers.hidden(self.scaling(features), draw)
+
+    @torch.no_grad()
+    def start_at_frequencies(self, frequencies: Tensor) -> None:
+        """Start each label's bias at the log-odds of its frequency, (labels,), in (0, 1).
+
+        Where labels are sampled, one drawn for a thousand others has a thousand times the
+        gradient. Started at probability 1/2, those first gradients fill Adam's second moments
+        and hold the rows back for the rest of the training.
+        """
+        self.last_layer.bias.copy_(torch.logit(frequencies))
+
+    @property
+    def last_layer(self) -> nn.Linear:
+        """The layer with a row for each label.
+
+        Raises
+        ------
+        FairPOValueError
+            The head is ``per-label``: each label has its own layers, and none is the last of all.
+        """
+        last = self._shared_layers[-1]
+        assert isinstance(last, nn.Linear)
+        return last
+
+    def _with_reference(self, logits: Tensor, reference_logits: Tensor | None) -> Tensor:
         if not self.residual:
             return logits
         assert reference_logits is not None
         return logits + reference_logits
+
+    @property
+    def _shared_layers(self) -> SharedMLP:
+        if isinstance(self.body, SharedMLP):
+            return self.body
+        raise value_error(
+            "kind",
+            must="be 'mlp' or 'linear' where labels are sampled or scored in blocks",
+            got="'per-label'",
+            do="Its network for each label does not scale to so many labels.",
+        )
 
     def _start_at_zero(self) -> None:
         last = self.body[-1] if isinstance(self.body, nn.Sequential) else self.body
@@ -175,7 +249,12 @@ class SharedMLP(nn.Sequential):
 
     def forward(self, features: Tensor, draw: Draw | None = None) -> Tensor:
         """Map (batch, features) to logits (batch, labels)."""
-        for layer in self:
+        logits: Tensor = self[-1](self.hidden(features, draw))
+        return logits
+
+    def hidden(self, features: Tensor, draw: Draw | None = None) -> Tensor:
+        """Map (batch, features) to what the last layer sees."""
+        for layer in list(self)[:-1]:
             features = layer(features, draw) if isinstance(layer, RowDropout) else layer(features)
         return features
 

@@ -11,4 +11,6 @@ from fairpo.objectives.baselines import BCEObjective as BCEObjective
 from fairpo.objectives.catalogue import make_objective as make_objective
 from fairpo.objectives.catalogue import method_names as method_names
 from fairpo.objectives.fairpo import FairPOObjective as FairPOObjective
+from fairpo.objectives.sample import LabelSample as LabelSample
+from fairpo.objectives.sample import draw_labels as draw_labels
 from fairpo.objectives.settings import FairPOSettings as FairPOSettings

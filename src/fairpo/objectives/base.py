@@ -13,12 +13,16 @@ from torch import Tensor, nn
 from fairpo._checks import value_error
 from fairpo.groups import LabelGroups
 from fairpo.losses.pointwise import observed_mask, opposite_signs, signed_bce
+from fairpo.losses.reduction import GroupSums, group_sums
+from fairpo.objectives.membership import Membership
+from fairpo.objectives.sample import LabelSample
 
 
 class Diagnostics(NamedTuple):
     """What to watch besides the loss; scalar tensors without a graph.
 
-    Means are NaN where there is nothing to average, and for objectives without pairs.
+    Means are NaN where there is nothing to average, and for objectives without pairs. On sampled
+    labels, numbers of pairs and means over them are estimates of those over all labels.
     """
 
     n_pairs: Tensor
@@ -126,20 +130,26 @@ class StepInputs:
         targets: Tensor,
         reference_logits: Tensor | None,
         entry_weight: Tensor | None,
+        sample: LabelSample | None = None,
     ) -> None:
         _check_shapes(logits, targets, reference_logits, entry_weight)
+        if sample is not None:
+            _check_sample(sample, targets, entry_weight)
         # Sums of exponentials need more than the 8 to 11 bits of half precision.
         dtype = torch.promote_types(logits.dtype, torch.float32)
         self.logits = logits.to(dtype)
         self.targets = targets
         self.reference = None if reference_logits is None else reference_logits.detach().to(dtype)
         self._entry_weight = None if entry_weight is None else entry_weight.to(dtype)
+        self.sample = None if sample is None else sample._replace(weights=sample.weights.to(dtype))
 
     @classmethod
-    def of_targets(cls, targets: Tensor, entry_weight: Tensor | None) -> StepInputs:
+    def of_targets(
+        cls, targets: Tensor, entry_weight: Tensor | None, sample: LabelSample | None
+    ) -> StepInputs:
         """Take targets and weights alone; the logits say nothing."""
         nothing = torch.zeros_like(targets, dtype=torch.float64)
-        return cls(nothing, targets, None, entry_weight)
+        return cls(nothing, targets, None, entry_weight, sample)
 
     @property
     def n_rows(self) -> int:
@@ -148,8 +158,8 @@ class StepInputs:
 
     @property
     def weighted(self) -> bool:
-        """Whether entries have weights of their own."""
-        return self._entry_weight is not None
+        """Whether entries have weights of their own, or their labels were sampled."""
+        return self._entry_weight is not None or self.sample is not None
 
     def position(self, rows: Tensor, labels: Tensor) -> Tensor:
         """Flat positions of entries, for ``take``: its gradient is cheap where entries are few."""
@@ -157,9 +167,38 @@ class StepInputs:
 
     @cached_property
     def weights(self) -> Tensor:
-        """Weight of each entry, (batch, labels): 0 where the target is missing, else 1 or given."""
-        observed = observed_mask(self.targets).to(self.logits.dtype)
-        return observed if self._entry_weight is None else observed * self._entry_weight
+        """Weight of each entry, (batch, labels): 0 where the target is missing, else 1 or given.
+
+        A sampled label also counts for those it stands for.
+        """
+        weights = observed_mask(self.targets).to(self.logits.dtype)
+        if self._entry_weight is not None:
+            weights = weights * self._entry_weight
+        return weights if self.sample is None else weights * self.sample.weights
+
+    def columns(self, membership: Membership) -> Tensor:
+        """What each label here counts in each group, (groups, labels)."""
+        return membership.columns(self.sample, self.logits.dtype)
+
+    def group_sums(self, values: Tensor, membership: Membership) -> GroupSums:
+        """Add up values (batch, labels) per group; counts are :meth:`entry_counts`."""
+        columns = self.columns(membership)
+        if self.sample is None:
+            return group_sums(values, self.weights, columns)
+        totals = columns @ (values * self.weights).sum(0)
+        return GroupSums(totals, self.entry_counts(membership))
+
+    def entry_counts(self, membership: Membership) -> Tensor:
+        """Weight of each group's observed entries, (groups,): over all labels, never estimated."""
+        columns = self.columns(membership)
+        if self.sample is None:
+            return columns @ self.weights.sum(0)
+        # Per row first: a group that is missing altogether must count exactly 0.
+        missing = (~observed_mask(self.targets)).to(columns.dtype)
+        observed = membership.sizes.to(columns.dtype) - missing @ columns.T
+        if self._entry_weight is not None:
+            observed = observed * self._entry_weight
+        return observed.sum(0)
 
     @cached_property
     def bce(self) -> Tensor:
@@ -218,6 +257,7 @@ class Objective(nn.Module, ABC):
         reference_logits: Tensor | None = None,
         *,
         entry_weight: Tensor | None = None,
+        sample: LabelSample | None = None,
     ) -> ObjectiveOutput:
         """Return the loss of a batch, which is a whole step.
 
@@ -230,13 +270,20 @@ class Objective(nn.Module, ABC):
         reference_logits : float tensor, shape (batch, labels), optional
         entry_weight : float tensor, shape (batch, 1) or (batch, labels), optional
             Weight of each entry or example. A pair has the weight of the entry it was found for.
+        sample : LabelSample, optional
+            The labels that the columns stand for, of a label space too large for all of them:
+            see :func:`~fairpo.objectives.sample.draw_labels`. Totals are then unbiased estimates
+            of those over all labels, counts are exact. Weights must be those of examples.
 
         Raises
         ------
         FairPOValueError
-            Shapes differ, or the reference is needed and missing.
+            Shapes differ, the reference is needed and missing, or an option or weight has no
+            unbiased form on a sample.
         """
-        sums = self.sums(logits, targets, reference_logits, entry_weight=entry_weight)
+        sums = self.sums(
+            logits, targets, reference_logits, entry_weight=entry_weight, sample=sample
+        )
         if self.training and torch.is_grad_enabled():
             self.step_weights(sums)
         return self.output(sums, sums)
@@ -251,12 +298,13 @@ class Objective(nn.Module, ABC):
         entry_weight: Tensor | None = None,
         first_row: int = 0,
         step: int | None = None,
+        sample: LabelSample | None = None,
     ) -> StepSums:
         """Sums of a part of a step, with a graph; nothing changes.
 
         Parameters
         ----------
-        logits, targets, reference_logits, entry_weight
+        logits, targets, reference_logits, entry_weight, sample
             As in :meth:`forward`, of this part.
         first_row : int
             Place of the part's first example in the whole step: draws depend on places, so that
@@ -276,6 +324,15 @@ class Objective(nn.Module, ABC):
             Added over all parts of the step.
         """
 
+    def check_sampled(self) -> None:
+        """Refuse settings whose sums have no unbiased estimate from sampled labels.
+
+        Raises
+        ------
+        FairPOValueError
+            Names the setting and what it must be.
+        """
+
     @abstractmethod
     def output(self, part: StepSums, whole: StepSums) -> ObjectiveOutput:
         """What a part adds to the loss of its step, under the present group weights.
@@ -290,7 +347,12 @@ class Objective(nn.Module, ABC):
         """
 
     @abstractmethod
-    def known_counts(self, targets: Tensor, entry_weight: Tensor | None = None) -> Tensor:
+    def known_counts(
+        self,
+        targets: Tensor,
+        entry_weight: Tensor | None = None,
+        sample: LabelSample | None = None,
+    ) -> Tensor:
         """What targets (batch, labels) tell of ``StepSums.counts`` before there are logits.
 
         Returns
@@ -323,4 +385,27 @@ def _check_shapes(
             "entry_weight",
             must=f"have shape {tuple(logits.shape)} or {(logits.shape[0], 1)}",
             got=tuple(entry_weight.shape),
+        )
+
+
+def _check_sample(sample: LabelSample, targets: Tensor, entry_weight: Tensor | None) -> None:
+    if not sample.labels.shape == sample.weights.shape == targets.shape[1:]:
+        raise value_error(
+            "sample",
+            must=f"have a label and a weight for each of the {targets.shape[1]} columns",
+            got=f"{tuple(sample.labels.shape)} and {tuple(sample.weights.shape)}",
+        )
+    if entry_weight is not None and entry_weight.shape != (len(targets), 1):
+        raise value_error(
+            "entry_weight",
+            must=f"have shape {(len(targets), 1)} where labels are sampled",
+            got=tuple(entry_weight.shape),
+            do="Weights of entries that are not in the sample would have to be counted.",
+        )
+    if bool(((targets != 0).any(0) & (sample.weights != 1)).any()):
+        raise value_error(
+            "sample",
+            must="hold every label that is positive or missing in the batch with weight 1",
+            got="another weight for at least one of them",
+            do="draw_labels takes these labels as in_batch.",
         )

@@ -10,9 +10,11 @@ from torch import Tensor
 
 from fairpo._checks import build_settings
 from fairpo.groups import LabelGroups
-from fairpo.losses.reduction import GroupSums, group_sums
+from fairpo.losses.reduction import GroupSums
 from fairpo.objectives.base import Objective, ObjectiveOutput, StepInputs, StepSums
+from fairpo.objectives.membership import Membership
 from fairpo.objectives.preference import diagnose, watch_no_pairs
+from fairpo.objectives.sample import LabelSample
 
 
 class BCESettings(BaseModel):
@@ -48,21 +50,17 @@ class BCEObjective(Objective):
     """
 
     needs_reference = False
-    _columns: Tensor
-    _label_weights: Tensor
-    _improved: Tensor
 
     def __init__(self, groups: LabelGroups, **options: Any) -> None:
         super().__init__(groups)
         self.settings = build_settings(BCESettings, options)
-        label_weights = torch.ones(groups.n_labels)
-        label_weights[torch.from_numpy(groups.privileged)] = self.settings.privileged_weight
-        self.register_buffer("_label_weights", label_weights, persistent=False)
-        self.register_buffer("_improved", torch.zeros(groups.n_labels), persistent=False)
-        self._improved[torch.from_numpy(groups.privileged)] = 1
+        improved = torch.zeros(1, groups.n_labels)
+        improved[0, torch.from_numpy(groups.privileged)] = 1
+        self._improved = Membership(improved)
         membership = torch.from_numpy(groups.membership).float()
         columns = torch.cat([membership, torch.ones(1, groups.n_labels)])
-        self.register_buffer("_columns", columns, persistent=False)
+        weighted = columns * torch.where(improved > 0, self.settings.privileged_weight, 1.0)
+        self._columns = Membership(torch.cat([weighted, columns]))
 
     def sums(
         self,
@@ -73,30 +71,28 @@ class BCEObjective(Objective):
         entry_weight: Tensor | None = None,
         first_row: int = 0,
         step: int | None = None,
+        sample: LabelSample | None = None,
     ) -> StepSums:
         """Sums of a part of a step; see :meth:`Objective.sums`.
 
         Two terms, weighted and plain; a column for each group and a last one for all labels.
         """
-        inputs = StepInputs(logits, targets, reference_logits, entry_weight)
-        columns = self._columns.to(inputs.logits.dtype)
-        entry_weights = inputs.weights * self._label_weights.to(inputs.logits.dtype)
-        terms = [
-            group_sums(inputs.bce, weights, columns) for weights in (entry_weights, inputs.weights)
-        ]
+        inputs = StepInputs(logits, targets, reference_logits, entry_weight, sample)
+        totals, counts = inputs.group_sums(inputs.bce, self._columns)
+        signal = inputs.weights @ inputs.columns(self._improved)[0]
         return StepSums(
-            torch.stack([term.totals for term in terms]),
-            torch.stack([term.counts for term in terms]),
-            columns.new_empty(2, 0),
-            watch_no_pairs(inputs.weights @ self._improved.to(columns.dtype)),
+            totals.view(2, -1), counts.view(2, -1), totals.new_empty(2, 0), watch_no_pairs(signal)
         )
 
-    def known_counts(self, targets: Tensor, entry_weight: Tensor | None = None) -> Tensor:
+    def known_counts(
+        self,
+        targets: Tensor,
+        entry_weight: Tensor | None = None,
+        sample: LabelSample | None = None,
+    ) -> Tensor:
         """What targets tell of the counts, which is all; see :meth:`Objective.known_counts`."""
-        weights = StepInputs.of_targets(targets, entry_weight).weights
-        plain = weights.sum(0)
-        each = torch.stack([plain * self._label_weights.to(plain.dtype), plain])
-        return each @ self._columns.to(plain.dtype).T
+        inputs = StepInputs.of_targets(targets, entry_weight, sample)
+        return inputs.entry_counts(self._columns).view(2, -1)
 
     def output(self, part: StepSums, whole: StepSums) -> ObjectiveOutput:
         """What a part adds to the loss of its step; see :meth:`Objective.output`."""

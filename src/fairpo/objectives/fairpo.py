@@ -13,8 +13,9 @@ from fairpo._random import Draw
 from fairpo.group_weights import GainRule, GroupWeights, WeightRule
 from fairpo.groups import LabelGroups
 from fairpo.losses.constraint import slack_hinge
-from fairpo.losses.reduction import GroupSums, group_sums, mean_of_terms
+from fairpo.losses.reduction import GroupSums, mean_of_terms
 from fairpo.objectives.base import Objective, ObjectiveOutput, StepInputs, StepSums
+from fairpo.objectives.membership import Membership
 from fairpo.objectives.preference import (
     BCETerm,
     PairLoss,
@@ -22,6 +23,7 @@ from fairpo.objectives.preference import (
     PreferenceName,
     diagnose,
 )
+from fairpo.objectives.sample import LabelSample
 from fairpo.objectives.settings import FairPOSettings
 
 ConstraintLoss = Callable[[Tensor, Tensor | None, Tensor], Tensor]
@@ -88,9 +90,9 @@ class FairPOObjective(Objective):
         membership = torch.from_numpy(groups.membership).float()
         improve = torch.tensor([[role == "improve"] for role in groups.roles]).float()
         self.preference = (
-            BCETerm(membership * improve)
+            BCETerm(Membership(membership * improve))
             if preference == "bce"
-            else PairTerm(preference, self.settings, membership * improve)
+            else PairTerm(preference, self.settings, Membership(membership * improve))
         )
         if not (callable(constraint) or constraint in ("hinge", "bce")):
             raise value_error(
@@ -105,9 +107,9 @@ class FairPOObjective(Objective):
             has_members=membership.any(1).tolist(),
             names=groups.names,
         )
-        self.register_buffer("_membership", membership, persistent=False)
-        self.register_buffer("_protected", membership * (1 - improve), persistent=False)
-        self._protects = bool(self._protected.any())
+        self._membership = Membership(membership)
+        self._protected = Membership(membership * (1 - improve))
+        self._protects = bool(self._protected.matrix.any())
         targets = torch.tensor([self._target(role) for role in groups.roles], dtype=torch.float64)
         self.register_buffer("_excess_targets", targets, persistent=False)
         self.needs_reference = (
@@ -116,8 +118,6 @@ class FairPOObjective(Objective):
             or self.group_weights.rule == "excess"
         )
 
-    _membership: Tensor
-    _protected: Tensor
     _excess_targets: Tensor
 
     def sums(
@@ -129,9 +129,10 @@ class FairPOObjective(Objective):
         entry_weight: Tensor | None = None,
         first_row: int = 0,
         step: int | None = None,
+        sample: LabelSample | None = None,
     ) -> StepSums:
         """Sums of a part of a step; see :meth:`Objective.sums`."""
-        inputs = StepInputs(logits, targets, reference_logits, entry_weight)
+        inputs = StepInputs(logits, targets, reference_logits, entry_weight, sample)
         number = self.group_weights.steps if step is None else step
         draw = Draw(self.settings.seed, number, first_row)
         preference = self.preference(inputs, draw)
@@ -143,11 +144,20 @@ class FairPOObjective(Objective):
             preference.watched,
         )
 
-    def known_counts(self, targets: Tensor, entry_weight: Tensor | None = None) -> Tensor:
+    def known_counts(
+        self,
+        targets: Tensor,
+        entry_weight: Tensor | None = None,
+        sample: LabelSample | None = None,
+    ) -> Tensor:
         """What targets tell of the counts; see :meth:`Objective.known_counts`."""
-        inputs = StepInputs.of_targets(targets, entry_weight)
-        protected = self._protected.to(inputs.weights.dtype) @ inputs.weights.sum(0)
+        inputs = StepInputs.of_targets(targets, entry_weight, sample)
+        protected = inputs.entry_counts(self._protected)
         return torch.stack([*self.preference.known_counts(inputs), protected])
+
+    def check_sampled(self) -> None:
+        """Refuse settings that need all labels; see :meth:`Objective.check_sampled`."""
+        self.preference.check_sampled()
 
     def step_weights(self, whole: StepSums) -> None:
         """Move the group weights by one step; see :meth:`Objective.step_weights`."""
@@ -176,14 +186,13 @@ class FairPOObjective(Objective):
             values = slack_hinge(inputs.bce, inputs.reference_bce, slack=self.settings.slack)
         else:
             values = self.constraint(inputs.logits, inputs.reference, inputs.targets)
-        return group_sums(values, inputs.weights, self._protected.to(values.dtype))
+        return inputs.group_sums(values, self._protected)
 
     def _excess(self, inputs: StepInputs) -> Tensor:
         if self.group_weights.rule != "excess":
             return inputs.logits.new_empty(2, 0)
         difference = inputs.bce.detach() - inputs.reference_bce
-        membership = self._membership.to(difference.dtype)
-        return torch.stack(group_sums(difference, inputs.weights, membership))
+        return torch.stack(inputs.group_sums(difference, self._membership))
 
     def _target(self, role: str) -> float:
         return -self.settings.target_gain if role == "improve" else self.settings.slack

@@ -23,6 +23,7 @@ from fairpo.losses.confusing import (
 from fairpo.losses.preference import dpo_loss, scores, simpo_loss
 from fairpo.losses.reduction import GroupSums, group_sums
 from fairpo.objectives.base import Diagnostics, StepInputs
+from fairpo.objectives.membership import Membership
 from fairpo.objectives.settings import FairPOSettings
 
 PairLoss = Callable[[Tensor, Tensor, Tensor | None, Tensor | None], Tensor]
@@ -43,23 +44,24 @@ class BCETerm(nn.Module):
     """Plain cross-entropy over the entries of the groups to improve (the ablation)."""
 
     needs_reference = False
-    membership: Tensor
 
-    def __init__(self, membership: Tensor) -> None:
+    def __init__(self, membership: Membership) -> None:
         super().__init__()
-        self.register_buffer("membership", membership, persistent=False)
+        self.membership = membership
 
     def forward(self, inputs: StepInputs, draw: Draw) -> PreferenceOutput:
         """Sum the cross-entropies per group."""
-        membership = self.membership.to(inputs.logits.dtype)
-        sums = group_sums(inputs.bce, inputs.weights, membership)
+        sums = inputs.group_sums(inputs.bce, self.membership)
         with torch.no_grad():
-            signal = inputs.weights @ membership.amax(0)
+            signal = inputs.weights @ inputs.columns(self.membership).amax(0)
         return PreferenceOutput((sums,), watch_no_pairs(signal))
 
     def known_counts(self, inputs: StepInputs) -> list[Tensor]:
         """Each term's counts, as far as targets tell."""
-        return [self.membership.to(inputs.weights.dtype) @ inputs.weights.sum(0)]
+        return [inputs.entry_counts(self.membership)]
+
+    def check_sampled(self) -> None:
+        """Nothing to refuse: means over entries have unbiased sums."""
 
 
 class PairTerm(nn.Module):
@@ -69,15 +71,17 @@ class PairTerm(nn.Module):
     ----------
     preference : "dpo", "simpo", "cpo" or a pair loss
     settings : FairPOSettings
-    membership : float tensor, shape (groups, labels)
+    membership : Membership
         Rows of groups to protect are 0.
     """
 
-    membership: Tensor
     privileged: Tensor
 
     def __init__(
-        self, preference: PreferenceName | PairLoss, settings: FairPOSettings, membership: Tensor
+        self,
+        preference: PreferenceName | PairLoss,
+        settings: FairPOSettings,
+        membership: Membership,
     ) -> None:
         super().__init__()
         self.pair_loss = _pair_loss(preference, settings)
@@ -85,20 +89,16 @@ class PairTerm(nn.Module):
         self.reference_free = preference in ("simpo", "cpo")
         self.with_likelihood = preference == "cpo"
         self.settings = settings
-        self.register_buffer("membership", membership, persistent=False)
-        privileged = membership.amax(0).nonzero().squeeze(1)
+        self.membership = membership
+        privileged = membership.matrix.amax(0).nonzero().squeeze(1)
         self.register_buffer("privileged", privileged, persistent=False)
 
     def forward(self, inputs: StepInputs, draw: Draw) -> PreferenceOutput:
         """Find the pairs, price them, and sum them per group."""
-        membership = self.membership.to(inputs.logits.dtype)
-        rows, labels = privileged_positives(inputs.targets, self.privileged)
-        pairs = confusing_negatives(inputs.logits, inputs.targets, rows, labels)
-        if self.settings.pairs == "both":
-            others = confusing_positives(inputs.logits, inputs.targets, self.privileged)
-            pairs = join_pairs(pairs, others)
-        if inputs.weighted:  # an entry without weight takes no part: neither do its pairs
-            pairs = keep_pairs(pairs, self._owner_weights(inputs, pairs) > 0)
+        if inputs.sample is not None:
+            self.check_sampled()
+        membership = inputs.columns(self.membership)
+        rows, labels, pairs = self._search(inputs, membership)
         n_confusing = pairs.rows.numel()
         if self.settings.sampling == "one":
             pairs = draw_one_pair(pairs, inputs.logits.shape, draw)
@@ -110,9 +110,8 @@ class PairTerm(nn.Module):
         terms = [self._pair_sums(inputs, pairs, losses, membership)]
         if self.with_likelihood:
             terms.append(self._likelihood_sums(inputs, rows, labels, membership))
-        log_scores = scores(logits.detach(), "log-probability").sum(1)
-        counted = log_scores.new_tensor([pairs.rows.numel(), n_confusing, 0])
-        counted[2] = pairs.n_possible
+        log_scores = scores(logits.detach(), "log-probability")
+        counted, log_scores = self._pair_counts(inputs, pairs, n_confusing, log_scores)
         watched = watch(counted, log_scores, self._signal(inputs, pairs, rows))
         return PreferenceOutput(tuple(terms), watched)
 
@@ -122,34 +121,95 @@ class PairTerm(nn.Module):
         if reduction == "pairs":  # found for each entry that is searched
             reduction = "entries" if self.settings.pairs == "both" else "positives"
         kinds = [reduction, self.settings.likelihood] if self.with_likelihood else [reduction]
-        membership = self.membership.to(inputs.weights.dtype)
-        return [self._entry_counts(inputs, membership, kind) for kind in kinds]
+        return [self._entry_counts(inputs, kind) for kind in kinds]
+
+    def _search(
+        self, inputs: StepInputs, membership: Tensor
+    ) -> tuple[Tensor, Tensor, ConfusingPairs]:
+        """Rows and labels of the privileged positives, and all confusing pairs."""
+        privileged = self.privileged
+        if inputs.sample is not None:
+            privileged = membership.amax(0).nonzero().squeeze(1)
+        rows, labels = privileged_positives(inputs.targets, privileged)
+        pairs = confusing_negatives(inputs.logits, inputs.targets, rows, labels)
+        if self.settings.pairs == "both":
+            others = confusing_positives(inputs.logits, inputs.targets, privileged)
+            pairs = join_pairs(pairs, others)
+        if inputs.sample is not None:
+            n_possible = self._n_possible(inputs, rows, privileged)
+            pairs = pairs._replace(n_possible=n_possible)
+        if inputs.weighted:  # an entry without weight takes no part: neither do its pairs
+            pairs = keep_pairs(pairs, self._pair_weights(inputs, pairs) > 0)
+        return rows, labels, pairs
 
     def _pair_sums(
         self, inputs: StepInputs, pairs: ConfusingPairs, losses: Tensor, membership: Tensor
     ) -> GroupSums:
         owners = membership.index_select(1, pairs.owner)
         if inputs.weighted:  # otherwise every owner is observed and weighs 1
-            owners = owners * self._owner_weights(inputs, pairs)
+            owners = owners * self._pair_weights(inputs, pairs)
         totals, counts = owners @ losses, owners.sum(1)
         if self.settings.fallback == "bce":
             alone = self._entries_without_pair(inputs, pairs) * inputs.weights
             fallen = group_sums(inputs.bce, alone, membership)
             totals, counts = totals + fallen.totals, counts + fallen.counts
         if self.settings.reduction != "pairs":
-            counts = self._entry_counts(inputs, membership, self.settings.reduction)
+            counts = self._entry_counts(inputs, self.settings.reduction)
         return GroupSums(totals, counts)
 
-    def _entry_counts(
-        self, inputs: StepInputs, membership: Tensor, kind: Literal["entries", "positives"]
-    ) -> Tensor:
+    def _entry_counts(self, inputs: StepInputs, kind: Literal["entries", "positives"]) -> Tensor:
         """Weight of each group's observed entries, or of its positives."""
         if kind == "entries":
-            return membership @ inputs.weights.sum(0)
-        return membership @ (inputs.weights * (inputs.targets == 1)).sum(0)
+            return inputs.entry_counts(self.membership)
+        positives = inputs.weights * (inputs.targets == 1)
+        return inputs.columns(self.membership) @ positives.sum(0)
 
-    def _owner_weights(self, inputs: StepInputs, pairs: ConfusingPairs) -> Tensor:
-        return inputs.weights.take(inputs.position(pairs.rows, pairs.owner))
+    def _pair_weights(self, inputs: StepInputs, pairs: ConfusingPairs) -> Tensor:
+        """Weight of the entry each pair was found for; on a sample, of its rejected label.
+
+        The preferred label is in every sample surely, so that its column weighs 1.
+        """
+        label = pairs.owner if inputs.sample is None else pairs.rejected
+        return inputs.weights.take(inputs.position(pairs.rows, label))
+
+    def _pair_counts(
+        self, inputs: StepInputs, pairs: ConfusingPairs, n_confusing: int, log_scores: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Numbers of pairs used, found and possible, and sums of log-scores over those used."""
+        if inputs.sample is None:
+            counted = log_scores.new_tensor([pairs.rows.numel(), n_confusing, 0])
+            log_scores = log_scores.sum(1)
+        else:  # the preferred label stands for itself, the rejected one for several
+            stands_for = inputs.sample.weights[pairs.rejected]
+            counted = stands_for.sum().repeat(3)
+            log_scores = log_scores @ stands_for
+        counted[2] = pairs.n_possible
+        return counted, log_scores
+
+    def _n_possible(self, inputs: StepInputs, rows: Tensor, privileged: Tensor) -> Tensor:
+        """Count the (true, false) pairs among all labels: what is not 0 is in the sample."""
+        nonzero = inputs.targets != 0
+        n_labels = self.membership.matrix.shape[1]
+        possible = (n_labels - nonzero.sum(1)).index_select(0, rows).sum()
+        if self.settings.pairs == "both":
+            false = len(self.privileged) - nonzero.index_select(1, privileged).sum(1)
+            possible = possible + ((inputs.targets == 1).sum(1) * false).sum()
+        return possible
+
+    def check_sampled(self) -> None:
+        """Refuse what has no unbiased sum over sampled labels."""
+        for option, allowed, why in (
+            ("reduction", ("positives", "entries"), "How many pairs there are"),
+            ("sampling", ("all",), "Which confusing label would be drawn"),
+            ("fallback", ("none",), "Which entries have no confusing label"),
+        ):
+            if getattr(self.settings, option) not in allowed:
+                raise value_error(
+                    option,
+                    must=f"be {' or '.join(map(repr, allowed))} where labels are sampled",
+                    got=repr(getattr(self.settings, option)),
+                    do=f"{why} among all labels is not known from a sample.",
+                )
 
     def _reference_scores(
         self, inputs: StepInputs, place: Tensor
@@ -171,7 +231,7 @@ class PairTerm(nn.Module):
         self, inputs: StepInputs, rows: Tensor, labels: Tensor, membership: Tensor
     ) -> GroupSums:
         if self.settings.likelihood == "entries":
-            sums = group_sums(inputs.bce, inputs.weights, membership)
+            sums = inputs.group_sums(inputs.bce, self.membership)
         else:
             place = inputs.position(rows, labels)
             weights = inputs.weights.take(place)
@@ -184,7 +244,7 @@ class PairTerm(nn.Module):
         """Mark the examples that add to the loss, with 1 or above."""
         everything = self.with_likelihood and self.settings.likelihood == "entries"
         if everything or (self.settings.fallback == "bce" and self.settings.pairs == "both"):
-            return inputs.weights @ self.membership.to(inputs.weights.dtype).amax(0)
+            return inputs.weights @ inputs.columns(self.membership).amax(0)
         signal = torch.zeros(inputs.n_rows, device=rows.device).index_fill_(0, pairs.rows, 1)
         if self.with_likelihood or self.settings.fallback == "bce":
             signal.index_fill_(0, rows, 1)

@@ -24,6 +24,9 @@ METRIC_TITLES = {
     "sample_f1": "sample-F1",
     "label_accuracy": "label accuracy",
     "exact_match": "exact match",
+    "precision_at_1": "P@1",
+    "precision_at_5": "P@5",
+    "ndcg_at_5": "nDCG@5",
 }
 
 LONGEST_LINE = 60

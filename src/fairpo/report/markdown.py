@@ -45,6 +45,8 @@ def _cell(cell: dict[str, Any]) -> str:
     text = f"{100 * cell['value']:.1f}"
     if cell["difference"] is None:
         return text
+    if cell["low"] is None:
+        return f"{text} {100 * cell['difference']:+.1f}"
     low, high = (f"{100 * cell[end]:+.1f}" for end in ("low", "high"))
     star = r"\*" if cell["excludes_zero"] else ""
     return f"{text} {100 * cell['difference']:+.1f}{star} [{low}, {high}]"

@@ -2,9 +2,15 @@
 
 - :mod:`~fairpo.training.settings`: options and presets of the loop.
 - :mod:`~fairpo.training.loop`: the loop itself, over arrays.
+- :mod:`~fairpo.training.step`: one step, its rows among micro-batches and processes.
+- :mod:`~fairpo.training.distributed`: what processes exchange.
+- :mod:`~fairpo.training.state`: a training under way on disk.
+- :mod:`~fairpo.training.optimizer`: lazy Adam for the last layer of very many labels.
+- :mod:`~fairpo.training.rows`, :mod:`~fairpo.training.reference_scores`,
+  :mod:`~fairpo.training.label_scores`: features, targets and scores by row and by block of labels.
 - :mod:`~fairpo.training.selection`: which epoch is returned.
 - :mod:`~fairpo.training.fit`: from data to a reference, from a reference to a policy.
-- :mod:`~fairpo.training.run`: run folders.
+- :mod:`~fairpo.training.run`, :mod:`~fairpo.training.unfinished`: run folders, whole and under way.
 """
 
 from fairpo.training.run import Run as Run

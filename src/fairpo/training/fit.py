@@ -21,11 +21,11 @@ from fairpo.data.base import (
     positive_counts,
 )
 from fairpo.groups import LabelGroup, LabelGroups, LabelPartition, PrivilegedRule
-from fairpo.metrics import average_precision
 from fairpo.models.head import HeadSettings, Policy, Scaling
 from fairpo.objectives import BCEObjective, Objective
 from fairpo.objectives.catalogue import get_method, make_objective
 from fairpo.training.distributed import share, sum_over_processes
+from fairpo.training.label_scores import LabelScores, precision_by_label, scores_by_label
 from fairpo.training.loop import EpochCallback, Training, train
 from fairpo.training.reference_scores import Scores, head_scores
 from fairpo.training.rows import TrainingRows, predict_logits
@@ -105,6 +105,11 @@ def train_reference(
     data.require_features()
     notes = _untrainable_labels(data)
     policy = new_policy(data, head, settings.seed)
+    if settings.sampled_labels:
+        rows_trained = data.rows("train")
+        counts = positive_counts(data.targets[rows_trained])
+        frequencies = (counts + 0.5) / (len(rows_trained) + 1)
+        policy.start_at_frequencies(torch.from_numpy(frequencies).float())
     everything = LabelGroups(
         [LabelGroup("all", tuple(range(data.n_labels)), "protect")], data.n_labels
     )
@@ -116,7 +121,7 @@ def train_reference(
         settings,
         epochs=settings.reference_epochs,
         learning_rate=settings.reference_learning_rate,
-        score=_scorer(data, everything, None),
+        score=_scorer(data, everything, None, settings),
         selector=Selector(None),
         on_epoch=on_epoch,
         checkpoint=checkpoint,
@@ -194,7 +199,7 @@ def choose_groups(
     ap = None
     if rule.needs_reference_ap and reference is not None:
         rows = data.rows("validation")
-        ap = average_precision(reference.logits[rows], data.targets_of(rows))
+        ap = precision_by_label(scores_by_label(reference.logits, rows), data.targets[rows])
     return rule.resolve(data.targets[data.rows("train")], data.label_names, ap)
 
 
@@ -239,7 +244,7 @@ def train_method(
     if isinstance(method, str) and not get_method(method).continues:
         return _reference_as_method(name, groups, policy, reference, objective, data)
     rows = training_rows(data, "train", reference.logits, sample_weight)
-    score = _scorer(data, groups, reference.logits)
+    score = _scorer(data, groups, reference.logits, settings)
     start = score_logits(reference.logits, data, groups)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", FairPOWarning)
@@ -317,15 +322,27 @@ def training_rows(
 
 
 def score_logits(logits: Scores, data: MultiLabelData, groups: LabelGroups) -> ValidationScores:
-    """Validation scores of logits (n, L)."""
+    """Validation scores of logits (n, L), a block of labels at a time."""
     rows = data.rows("validation")
-    return ValidationScores.from_logits(logits[rows], data.targets_of(rows), groups)
+    ap = precision_by_label(scores_by_label(logits, rows), data.targets[rows])
+    return ValidationScores.from_ap(ap, groups)
 
 
 def _scorer(
-    data: MultiLabelData, groups: LabelGroups, reference_logits: Scores | None
+    data: MultiLabelData,
+    groups: LabelGroups,
+    reference_logits: Scores | None,
+    settings: TrainingSettings,
 ) -> Callable[[Policy], ValidationScores]:
     rows = training_rows(data, "validation", reference_logits)
+    if settings.sampled_labels:
+        few = data.targets[rows.rows]
+
+        def in_blocks(policy: Policy) -> ValidationScores:
+            score = LabelScores(policy, data.features, rows.rows, reference_logits)
+            return ValidationScores.from_ap(precision_by_label(score, few), groups)
+
+        return in_blocks
     targets = data.targets_of(rows.rows)
     return lambda policy: ValidationScores.from_logits(
         predict_logits(policy, rows), targets, groups

@@ -17,6 +17,7 @@ from fairpo._checks import FairPOError
 from fairpo._random import ORDER, random_bits
 from fairpo.models.head import Policy
 from fairpo.objectives import Diagnostics, Objective, ObjectiveOutput
+from fairpo.training.optimizer import LazyAdam
 from fairpo.training.rows import TrainingRows
 from fairpo.training.selection import Selector, ValidationScores
 from fairpo.training.settings import TrainingSettings
@@ -118,9 +119,7 @@ class _Loop:
         self.n_rows = len(rows)
         self.batch_size = min(settings.batch_size, max(_SMALLEST_BATCH, math.ceil(self.n_rows / 8)))
         self.n_batches = math.ceil(self.n_rows / self.batch_size)
-        self.optimizer = torch.optim.AdamW(
-            policy.parameters(), lr=learning_rate, weight_decay=settings.weight_decay, fused=True
-        )
+        self.optimizer = self._new_optimizer()
         self.stepper = Stepper(policy, objective, self.optimizer, rows, settings)
         self.result = Training(selector, _copy_state(policy), {})
         every = max(1, epochs * self.n_batches // N_TRACE)
@@ -133,6 +132,14 @@ class _Loop:
             state = checkpoint.read()
             if state is not None:
                 self._restore(state)
+
+    def _new_optimizer(self) -> torch.optim.Optimizer | LazyAdam:
+        decay = self.settings.weight_decay
+        if self.settings.sampled_labels:
+            return LazyAdam(self.policy, self.learning_rate, decay)
+        return torch.optim.AdamW(
+            self.policy.parameters(), lr=self.learning_rate, weight_decay=decay, fused=True
+        )
 
     @property
     def epochs_done(self) -> int:

@@ -52,21 +52,40 @@ class HeadScores:
     """
 
     def __init__(self, policy: Policy, features: Features) -> None:
-        self._policy = copy.deepcopy(policy).requires_grad_(False).eval()
-        self._features = features
+        self.policy = copy.deepcopy(policy).requires_grad_(False).eval()
+        self.features = features
         self.shape = (int(features.shape[0]), policy.n_labels)
 
     @torch.no_grad()
     def __getitem__(self, rows: NDArray[np.int64] | slice) -> NDArray[np.float32]:
         """Logits (len(rows), L), in blocks of rows."""
         numbers = row_numbers(rows, self.shape[0])
-        size = block_rows(max(int(self._features.shape[1]), self.shape[1]))
+        size = block_rows(max(int(self.features.shape[1]), self.shape[1]))
         logits = np.empty((len(numbers), self.shape[1]), dtype=np.float32)
         for start in range(0, len(numbers), size):
-            block = feature_rows(self._features, numbers[start : start + size])
+            block = feature_rows(self.features, numbers[start : start + size])
             inputs = torch.from_numpy(np.asarray(block, dtype=np.float32))
-            logits[start : start + size] = self._policy(inputs).numpy()
+            logits[start : start + size] = self.policy(inputs).numpy()
         return logits
+
+    @torch.no_grad()
+    def at(self, rows: NDArray[np.int64], labels: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Logits (len(rows), len(labels)) of some labels only; see ``Policy.logits_at``."""
+        block = feature_rows(self.features, row_numbers(rows, self.shape[0]))
+        inputs = torch.from_numpy(np.asarray(block, dtype=np.float32))
+        logits: NDArray[np.float32] = self.policy.logits_at(
+            inputs, torch.from_numpy(labels)
+        ).numpy()
+        return logits
+
+
+def scores_at(
+    scores: Scores, rows: NDArray[np.int64], labels: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Logits (len(rows), len(labels)) of some rows and labels; nothing else is read or computed."""
+    if isinstance(scores, HeadScores):
+        return scores.at(rows, labels)
+    return np.asarray(scores[rows[:, None], labels], dtype=np.float32)
 
 
 def head_scores(policy: Policy, data: MultiLabelData, budget: int) -> Scores:

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fairpo.data.base import Features, Targets, block_rows, dense_targets, feature_rows
+from fairpo.data.label_columns import targets_at
 from fairpo.models.head import Policy
 from fairpo.training.distributed import gather_rows, share
-from fairpo.training.reference_scores import Scores
+from fairpo.training.reference_scores import Scores, scores_at
 
 
 @dataclass(frozen=True)
@@ -45,15 +46,25 @@ class TrainingRows:
         block = feature_rows(self.features, self.rows[positions])
         return torch.from_numpy(np.asarray(block, dtype=np.float32))
 
-    def targets_at(self, positions: NDArray[np.int64]) -> Tensor:
-        """Targets (batch, L), float32, at positions among these rows."""
-        return torch.from_numpy(dense_targets(self.targets, self.rows[positions])).float()
+    def targets_at(
+        self, positions: NDArray[np.int64], labels: NDArray[np.int64] | None = None
+    ) -> Tensor:
+        """Targets (batch, L), or of some labels, float32, at positions among these rows."""
+        rows = self.rows[positions]
+        if labels is None:
+            return torch.from_numpy(dense_targets(self.targets, rows)).float()
+        return torch.from_numpy(targets_at(self.targets, rows, labels)).float()
 
-    def reference_at(self, positions: NDArray[np.int64] | slice) -> Tensor | None:
-        """Reference logits (batch, L) at positions among these rows."""
+    def reference_at(
+        self, positions: NDArray[np.int64] | slice, labels: NDArray[np.int64] | None = None
+    ) -> Tensor | None:
+        """Reference logits (batch, L), or of some labels, at positions among these rows."""
         if self.reference_logits is None:
             return None
-        return torch.from_numpy(np.asarray(self.reference_logits[self.rows[positions]]))
+        rows = self.rows[positions]
+        if labels is None:
+            return torch.from_numpy(np.asarray(self.reference_logits[rows]))
+        return torch.from_numpy(scores_at(self.reference_logits, rows, labels))
 
 
 @torch.no_grad()

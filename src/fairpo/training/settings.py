@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from fairpo._checks import unknown_name, value_error
 
@@ -52,6 +52,12 @@ class TrainingSettings(BaseModel):
         description="Use every label of an example, or draw one per example and step, as the "
         "paper's Algorithm 1 is printed.",
     )
+    sampled_labels: int = Field(
+        0,
+        ge=0,
+        description="Labels drawn for a step besides those of its rows, for 10,000 labels and "
+        "more; 0 uses all. 1000 is usual.",
+    )
     accumulation_steps: int = Field(
         1, ge=1, description="Micro-batches a step; they share its rows, for less memory."
     )
@@ -87,6 +93,15 @@ class TrainingSettings(BaseModel):
         "after every step.",
     )
     seed: int = Field(0, ge=0, description="Of initial weights, order of rows, dropout and draws.")
+
+    @model_validator(mode="after")
+    def _one_choice_of_labels(self) -> Self:
+        if self.sampled_labels and self.label_draw == "one":
+            raise ValueError(
+                "sampled_labels draws labels for a step, label_draw='one' for a row: "
+                "choose one of them."
+            )
+        return self
 
     def torch_device(self) -> torch.device:
         """Return the device of this process.

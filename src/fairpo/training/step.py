@@ -14,10 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fairpo._random import LABELS, Draw, random_bits
+from fairpo.data.label_columns import in_batch_labels
 from fairpo.models.head import Policy
 from fairpo.objectives import Objective, ObjectiveOutput
 from fairpo.objectives.base import StepSums
+from fairpo.objectives.sample import LabelSample, draw_labels
 from fairpo.training.distributed import share, sum_over_processes, world_size
+from fairpo.training.optimizer import LazyAdam, clip_gradients
 from fairpo.training.rows import TrainingRows
 from fairpo.training.settings import TrainingSettings
 
@@ -34,6 +37,8 @@ class Part:
     entry_weight : float tensor, shape (rows, 1) or (rows, labels), or None
     draw : Draw
         Where they stand in the step.
+    sample : LabelSample or None
+        The labels of the columns, the same in all parts of a step; all labels when None.
     """
 
     features: Tensor
@@ -41,6 +46,7 @@ class Part:
     reference: Tensor | None
     entry_weight: Tensor | None
     draw: Draw
+    sample: LabelSample | None
 
 
 class Stepper:
@@ -50,8 +56,8 @@ class Stepper:
     ----------
     policy : Policy
     objective : Objective
-    optimizer : torch.optim.Optimizer
-        Over the policy's parameters.
+    optimizer : torch.optim.Optimizer or LazyAdam
+        Over the policy's parameters; lazy where labels are sampled.
     rows : TrainingRows
     settings : TrainingSettings
     """
@@ -60,7 +66,7 @@ class Stepper:
         self,
         policy: Policy,
         objective: Objective,
-        optimizer: torch.optim.Optimizer,
+        optimizer: torch.optim.Optimizer | LazyAdam,
         rows: TrainingRows,
         settings: TrainingSettings,
     ) -> None:
@@ -89,7 +95,7 @@ class Stepper:
         ObjectiveOutput of the whole step, without a graph
         """
         parts = list(self._parts(number, positions))
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad()
         if len(parts) == 1:
             whole = self._one_part(parts[0])
         elif self.settings.accumulation == "exact":
@@ -98,7 +104,7 @@ class Stepper:
             whole = self._with_lagged_weights(parts)
         self._share_gradients()
         if self.settings.gradient_clip:
-            torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.settings.gradient_clip)
+            clip_gradients(self.policy.parameters(), self.settings.gradient_clip)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.step()
@@ -122,7 +128,10 @@ class Stepper:
 
     def _with_lagged_weights(self, parts: list[Part]) -> StepSums:
         """Use the weights of the step before, and denominators as far as the targets tell."""
-        known = [self.objective.known_counts(part.targets, part.entry_weight) for part in parts]
+        known = [
+            self.objective.known_counts(part.targets, part.entry_weight, part.sample)
+            for part in parts
+        ]
         expected = sum_over_processes(torch.stack(known).sum(0))
         collected = []
         for here, part in zip(known, parts, strict=True):
@@ -138,7 +147,11 @@ class Stepper:
         with torch.autocast(
             self.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"
         ):
-            logits = self.policy(part.features, part.reference, part.draw)
+            if part.sample is None:
+                logits = self.policy(part.features, part.reference, part.draw)
+            else:
+                labels = part.sample.labels
+                logits = self.policy.logits_at(part.features, labels, part.reference, part.draw)
         return self.objective.sums(
             logits,
             part.targets,
@@ -146,25 +159,42 @@ class Stepper:
             entry_weight=part.entry_weight,
             first_row=part.draw.first_row,
             step=int(part.draw.step),
+            sample=part.sample,
         )
 
     def _parts(self, number: int, positions: NDArray[np.int64]) -> Iterator[Part]:
         """Cut this process's share of a step into micro-batches; at least one, maybe empty."""
+        sample = self._sample(number, positions)
         own = share(len(positions))
         edges = np.linspace(own.start, own.stop, self.settings.accumulation_steps + 1).astype(int)
         for start, stop in itertools.pairwise(edges):
             draw = Draw(self.settings.seed, number, int(start))
-            yield self._part(positions[start:stop], draw)
+            yield self._part(positions[start:stop], draw, sample)
 
-    def _part(self, positions: NDArray[np.int64], draw: Draw) -> Part:
-        reference = self.rows.reference_at(positions)
-        targets = self.rows.targets_at(positions).to(self.device)
+    def _sample(self, number: int, positions: NDArray[np.int64]) -> LabelSample | None:
+        """Draw the labels of a step, the same on every process."""
+        if not self.settings.sampled_labels:
+            return None
+        targets = self.rows.targets
+        return draw_labels(
+            in_batch_labels(targets, self.rows.rows[positions]),
+            int(targets.shape[1]),
+            self.settings.sampled_labels,
+            seed=self.settings.seed,
+            step=number,
+        )
+
+    def _part(self, positions: NDArray[np.int64], draw: Draw, sample: LabelSample | None) -> Part:
+        labels = None if sample is None else sample.labels.numpy()
+        reference = self.rows.reference_at(positions, labels)
+        targets = self.rows.targets_at(positions, labels).to(self.device)
         return Part(
             self.rows.features_at(positions).to(self.device, self.dtype),
             targets,
             None if reference is None else reference.to(self.device, self.dtype),
             self._entry_weight(positions, targets, draw),
             draw,
+            None if sample is None else sample.to(self.device),
         )
 
     def _entry_weight(
@@ -184,8 +214,15 @@ class Stepper:
         """Add the gradients of all processes up: each process's loss is a share of the whole."""
         if world_size() == 1:
             return
-        parameters = [p for p in self.policy.parameters() if p.grad is not None]
-        gradients = [p.grad for p in parameters if p.grad is not None]
+        gradients = []
+        for parameter in self.policy.parameters():
+            if parameter.grad is None:
+                continue
+            if parameter.grad.is_sparse:  # rows of the step's sample, the same on every process
+                parameter.grad = parameter.grad.coalesce()
+                gradients.append(parameter.grad.values())
+            else:
+                gradients.append(parameter.grad)
         total = sum_over_processes(torch.cat([gradient.flatten() for gradient in gradients]))
         pieces = torch.split(total, [gradient.numel() for gradient in gradients])
         for gradient, piece in zip(gradients, pieces, strict=True):
