@@ -13,6 +13,7 @@ from fairpo.groups import LabelPartition
 from fairpo.models.head import HeadSettings, Policy
 from fairpo.objectives import make_objective
 from fairpo.training.distributed import is_main, processes
+from fairpo.training.optimizer import LazyAdam
 from fairpo.training.rows import TrainingRows, predict_logits
 from fairpo.training.settings import TrainingSettings
 from fairpo.training.step import Stepper
@@ -27,6 +28,11 @@ CASES = {
     ),
     "cpo v2": ("fairpo-cpo", {"preset": "paper-v2"}, {"gradient_clip": 0.5}),
     "excess": ("group-dro-excess", {}, {}),
+    "sampled": (
+        "fairpo-dpo",
+        {"reduction": "positives"},
+        {"sampled_labels": 2, "gradient_clip": 0.5, "accumulation_steps": 2},
+    ),
     "one label": ("bce-reweighted", {}, {"label_draw": "one"}),
 }
 
@@ -47,7 +53,9 @@ def main(out):
             policy = Policy(12, 10, HeadSettings(hidden=(16,), dropout=0.3)).double().train()
             objective = make_objective(method, groups, **options)
             settings = TrainingSettings(device="cpu", **changes)
-            optimizer = torch.optim.AdamW(policy.parameters(), fused=True)
+            lazy = settings.sampled_labels > 0
+            adam = torch.optim.AdamW(policy.parameters(), fused=True)
+            optimizer = LazyAdam(policy, 1e-2) if lazy else adam
             stepper = Stepper(policy, objective, optimizer, rows, settings)
             for step in range(N_STEPS):
                 # Batches of 37, the last one of three of 27; one batch of 1 row: most have none.

@@ -64,6 +64,7 @@ METHODS = [
     ("fairpo-cpo", "paper-v2", {}),  # draws pairs, keeps averages
     ("fairpo-dpo", "paper-v1", {"accumulation_steps": 3}),
     ("group-dro-excess", "paper-v1", {"label_draw": "one", "schedule": "constant"}),
+    ("bce-reweighted", "paper-v1", {"sampled_labels": 2}),  # lazy Adam
 ]
 
 
