@@ -37,6 +37,7 @@ def model_card(
     objective: Objective,
     label_names: tuple[str, ...],
     evaluations: Mapping[str, Evaluation],
+    reference: str,
     *,
     model_name: str | None = None,
     license: str | None = None,
@@ -55,6 +56,8 @@ def model_card(
     label_names : tuple of str
     evaluations : mapping of Evaluation
         By prefix: "eval", "test".
+    reference : str
+        What the reference is, in words.
     model_name, license, language, tags : optional
         For the head; a name for the title.
     """
@@ -62,11 +65,11 @@ def model_card(
     parts = [
         f"---\n{_head(model, license, language, tags)}---\n",
         f"# {_escaped(title)}\n",
-        f"{_base(model)} trained with [fairpo](https://pypi.org/project/fairpo/): some labels are "
+        f"{_base(model)} trained with fairpo: some labels are "
         "improved, the others are held to a reference model.\n",
         f"## Label groups\n\n{_groups(objective, label_names)}",
         f"## Results\n\n{_results(evaluations, objective)}",
-        f"## Settings\n\n{_settings(args, objective)}",
+        f"## Settings\n\n{_settings(args, objective, reference)}",
         f"## Limits\n\n{_LIMITS}\n",
     ]
     return "\n".join(parts)
@@ -117,7 +120,7 @@ def _results(evaluations: Mapping[str, Evaluation], objective: Objective) -> str
     parts = []
     for prefix, found in evaluations.items():
         rows = [
-            [metric_key(metric, group), _points(found.policy, metric, group)]
+            [_escaped(metric_key(metric, group)), _points(found.policy, metric, group)]
             + ([] if found.reference is None else [_points(found.reference, metric, group)])
             for metric in COMPARED
             for group in ("all", *objective.groups.names)
@@ -141,13 +144,13 @@ def _points(frame: LabelFrame, metric: str, group: str) -> str:
     return "undefined" if value != value else f"{100 * value:.2f}"
 
 
-def _settings(args: FairPOConfig, objective: Objective) -> str:
+def _settings(args: FairPOConfig, objective: Objective, reference: str) -> str:
     settings = getattr(objective, "settings", None)
     values = {
         "method": args.method,
         "preset": args.preset,
         "privileged": args.privileged,
-        "reference": args.reference if args.reference in ("initial", "column") else "a saved model",
+        "reference": reference,
         "trainable": args.trainable,
         "accumulation": args.accumulation,
         **(settings.model_dump() if settings is not None else {}),

@@ -139,6 +139,7 @@ class FairPOTrainer(ObjectiveTrainer):
         self._names = tuple(str(names[index]) for index in sorted(names))
         self.evaluations: dict[str, Evaluation] = {}
         self._reference_digest: str | None = None
+        self._reference_in_words = "none"
         self._kept: list[tuple[Any, NDArray[np.float32]]] = []
         same_weights(self.model)
         with same_random_state_after():
@@ -298,7 +299,13 @@ class FairPOTrainer(ObjectiveTrainer):
 
     def _write_card(self, folder: Path, **options: Any) -> None:
         card = model_card(
-            self.model, self.args, self.objective, self._names, self.evaluations, **options
+            self.model,
+            self.args,
+            self.objective,
+            self._names,
+            self.evaluations,
+            self._reference_in_words,
+            **options,
         )
         write_atomic(folder / "README.md", card.encode())
 
@@ -399,9 +406,14 @@ class FairPOTrainer(ObjectiveTrainer):
     def _given_reference(self, model: nn.Module | None) -> Reference | None:
         if model is not None:
             check_same_labels(model, self.model)
+            self._reference_in_words = "a given model"
             return Reference.frozen(model, self.args.device)
-        if self.args.reference in ("initial", "column"):
+        if self.args.reference == "initial":
             return None
+        if self.args.reference == "column":
+            self._reference_in_words = "logits that the data bring"
+            return None
+        self._reference_in_words = "a saved model"
         return saved_reference(self.args.reference, self.model, self.args.device)
 
     def _begin_reference(self) -> None:
@@ -411,6 +423,7 @@ class FairPOTrainer(ObjectiveTrainer):
         if self._reference is None and self.args.reference == "initial":
             if not self.objective.needs_reference:
                 return
+            self._reference_in_words = "the model as it was before this training"
             passing = ahead and not _has_adapters(self.model)
             self._reference = Reference(self.model) if passing else self._initial_reference()
         if ahead and self._reference is not None:

@@ -38,7 +38,7 @@ class Step(ABC):
     """
 
     report: ObjectiveOutput | None = None
-    """What the whole step came to, once its last part is in; no graph."""
+    """What the whole step came to, once its last part is in."""
 
     def __init__(self, objective: Objective) -> None:
         self._objective = objective
@@ -71,8 +71,10 @@ class WholeStep(Step):
         """Loss of the part, under the weights that it moved."""
         whole = over_processes(part)
         self._move_weights(whole)
-        self._finish(whole)
-        return self._objective.output(part, whole).loss
+        output = self._objective.output(part, whole)
+        # Alone, the part is the whole: no need to ask twice.
+        self.report = output if world_size() == 1 else self._objective.output(whole, whole)
+        return output.loss
 
 
 class ExactStep(Step):

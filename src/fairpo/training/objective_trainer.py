@@ -16,6 +16,7 @@ import transformers
 from torch import Tensor, nn
 from transformers.trainer_pt_utils import find_batch_size
 
+from fairpo._checks import file_error
 from fairpo.objectives.base import Objective, StepSums
 from fairpo.training.accumulation import (
     Accumulation,
@@ -208,6 +209,44 @@ class ObjectiveTrainer(transformers.Trainer):  # type: ignore[misc]
             tensors[_LOG] = self._step_log.state()
             tensors = {name: tensor.detach().cpu() for name, tensor in tensors.items()}
             seal_checkpoint(Path(output_dir), self.state.global_step, tensors, self.identity())
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        if model is None and self._loads_plainly():
+            self._load_weights(resume_from_checkpoint)
+        else:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+
+    def _load_best_model(self) -> None:
+        if self._loads_plainly():
+            self._load_weights(self.state.best_model_checkpoint)
+        else:
+            super()._load_best_model()
+
+    def _loads_plainly(self) -> bool:
+        """Whether weights are whole in one process's files, without adapters."""
+        plain = isinstance(self.model, transformers.PreTrainedModel)
+        return plain and not (self.is_fsdp_enabled or self.is_deepspeed_enabled)
+
+    def _load_weights(self, folder: str) -> None:
+        """Load a saved model into this one, all of it.
+
+        The stock Trainer gives the file's tensors to ``load_state_dict`` by name and passes over
+        those that do not fit. Models whose files keep older names than their parameters (ViT among
+        them) so lose most of their weights on resume (transformers issue 43701); ``from_pretrained``
+        knows both names.
+        """
+        with same_random_state_after():
+            saved, found = type(self.model).from_pretrained(
+                folder,
+                dtype=self.model.dtype,
+                use_safetensors=True,
+                local_files_only=True,
+                output_loading_info=True,
+            )
+        lost = sorted([*found["missing_keys"], *found["mismatched_keys"]])
+        if lost:
+            raise file_error(folder, f"does not hold all weights of the model: {lost[:3]}")
+        self.model.load_state_dict(saved.state_dict())
 
     def _restore(self, tensors: dict[str, Tensor]) -> None:
         self._step_log.load(tensors.pop(_LOG))
