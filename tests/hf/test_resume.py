@@ -61,7 +61,6 @@ def test_resumed_is_bit_identical(tmp_path, straight, options):
             assert tiny.logged(resumed, key) == tiny.logged(straight, key)
 
 
-@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 def test_resumed_with_adapters_is_bit_identical(tmp_path):
     def build_with_adapters():
         lora = peft.LoraConfig(

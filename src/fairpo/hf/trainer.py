@@ -455,7 +455,7 @@ class FairPOTrainer(ObjectiveTrainer):
 
 def _check_model(model: Any) -> None:
     config = getattr(model, "config", None)
-    if type(model).__name__ in MODEL_MAPPING_NAMES:
+    if type(model).__name__ in MODEL_MAPPING_NAMES.values():
         raise value_error(
             "model",
             must="have a head that gives logits",
