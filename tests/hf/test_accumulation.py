@@ -141,9 +141,7 @@ def test_the_stock_trainer_is_four_times_too_large_and_ours_is_not(tmp_path):
             max_grad_norm=0.0,
             save_strategy="no",
         )
-        stock = transformers.Trainer(
-            tiny.vit(), args, train_dataset=data, callbacks=[gradients]
-        )
+        stock = transformers.Trainer(tiny.vit(), args, train_dataset=data, callbacks=[gradients])
         stock.train()
         ours, own = run(tmp_path, batch, parts, "lagged", method="bce", data=data, max_steps=1)
         losses[parts] = tiny.logged(stock, "loss")[0], tiny.logged(ours, "loss")[0]

@@ -74,7 +74,10 @@ def test_all_faults_in_one_error():
         ({"method": "fairpo-dop"}, "Did you mean 'fairpo-dpo'"),
         ({"preset": "paper-v3"}, "preset 'paper-v3' is not among"),
         ({"method": "bce", "beta": 1.0}, "option 'beta' is not among the 1 options of BCESettings"),
-        ({"method": "group-dro", "weight_rule": "raw", "privileged_weight": 2.0}, "privileged_weig"),
+        (
+            {"method": "group-dro", "weight_rule": "raw", "privileged_weight": 2.0},
+            "privileged_weig",
+        ),
         ({"weight_rule": "rawest"}, "FairPOSettings.weight_rule must be 'raw', 'relative'"),
         ({"prediction_loss_only": True}, "prediction_loss_only must be False"),
         ({"eval_do_concat_batches": False}, "eval_do_concat_batches must be True"),

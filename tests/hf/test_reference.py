@@ -44,9 +44,7 @@ def test_the_initial_policy_given_saved_kept_or_brought_is_one_reference(tmp_pat
     tiny.assert_same(initial.model.state_dict(), saved.model.state_dict())
     for other in (kept, brought):
         for name, value in initial.model.state_dict().items():
-            torch.testing.assert_close(
-                other.model.state_dict()[name], value, atol=1e-5, rtol=1e-5
-            )
+            torch.testing.assert_close(other.model.state_dict()[name], value, atol=1e-5, rtol=1e-5)
 
 
 def test_the_reference_does_not_move(tmp_path):

@@ -158,7 +158,9 @@ def test_a_checkpoint_without_our_state_is_refused(tmp_path, straight):
     for path in (tmp_path / straight.args.output_dir / "checkpoint-3").iterdir():
         if not path.name.startswith("fairpo"):
             (folder / path.name).write_bytes(path.read_bytes())
-    with pytest.raises(FairPOFileError, match=r"is not a complete checkpoint of this trainer \(fai"):
+    with pytest.raises(
+        FairPOFileError, match=r"is not a complete checkpoint of this trainer \(fai"
+    ):
         build(tmp_path).train(resume_from_checkpoint=str(folder))
     with pytest.raises(FairPOFileError, match="there is no such folder"):
         build(tmp_path).train(resume_from_checkpoint=str(tmp_path / "nothing"))

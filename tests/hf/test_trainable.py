@@ -88,13 +88,17 @@ def test_frozen_statistics_stay(tmp_path):
 
 
 def test_what_cannot_be_done(tmp_path):
-    with pytest.raises(FairPOValueError, match=r"last:N with N from 1 to 3, the length of layers, g"):
+    with pytest.raises(
+        FairPOValueError, match=r"last:N with N from 1 to 3, the length of layers, g"
+    ):
         freeze(tiny.vit(), "last:4")
     mlp = BackboneClassifier.on(
         transformers.ViTModel(transformers.ViTConfig(**tiny.VIT)), tiny.NAMES
     )
     mlp.backbone.layers = torch.nn.Identity()
-    with pytest.raises(FairPOValueError, match="has no list of layers, got last:N. Its parts are em"):
+    with pytest.raises(
+        FairPOValueError, match="has no list of layers, got last:N. Its parts are em"
+    ):
         freeze(mlp, "last:1")
     with pytest.raises(FairPOValueError, match="does not tell its head from its backbone"):
         freeze(mlp.backbone, "head")

@@ -46,7 +46,9 @@ def test_models_of_another_problem(tmp_path, problem):
 
 def test_bare_backbones(tmp_path):
     backbone = transformers.ViTModel(transformers.ViTConfig(**tiny.VIT))
-    with pytest.raises(FairPOValueError, match="got the bare backbone ViTModel. Put fairpo's on it"):
+    with pytest.raises(
+        FairPOValueError, match="got the bare backbone ViTModel. Put fairpo's on it"
+    ):
         tiny.trainer(tmp_path, backbone)
 
 
@@ -56,7 +58,10 @@ def test_bare_backbones(tmp_path):
         (lambda e: {**e, "labels": e["labels"][:4]}, r"shape \(batch, 6\).* got \(1, 4\)"),
         (lambda e: {**e, "labels": torch.tensor(2)}, r"got \(1,\), torch.int64. Write a 0/1 vec"),
         (lambda e: {**e, "labels": 3 * e["labels"] + 2}, "must be 1, 0, or missing .* got [25]"),
-        (lambda e: {"pixel_values": e["pixel_values"]}, "must hold 'labels', got pixel_values. Name"),
+        (
+            lambda e: {"pixel_values": e["pixel_values"]},
+            "must hold 'labels', got pixel_values. Name",
+        ),
     ],
 )
 def test_labels_that_do_not_fit(tmp_path, change, message):
@@ -72,12 +77,18 @@ def test_an_empty_set(tmp_path):
 
 
 def test_labels_and_groups_that_do_not_exist(tmp_path):
-    with pytest.raises(FairPOValueError, match="label 'l9' is not among the 6 label names. Known: l0"):
+    with pytest.raises(
+        FairPOValueError, match="label 'l9' is not among the 6 label names. Known: l0"
+    ):
         tiny.trainer(tmp_path, privileged="l0,l9")
     groups = LabelPartition.from_indices([0], 5)
-    with pytest.raises(FairPOValueError, match="groups must be over the 6 labels of the model, got 5"):
+    with pytest.raises(
+        FairPOValueError, match="groups must be over the 6 labels of the model, got 5"
+    ):
         tiny.trainer(tmp_path, parts={"groups": groups})
-    with pytest.raises(FairPOTypeError, match="groups must be LabelGroups or a LabelPartition, got l"):
+    with pytest.raises(
+        FairPOTypeError, match="groups must be LabelGroups or a LabelPartition, got l"
+    ):
         tiny.trainer(tmp_path, parts={"groups": [0]})
 
 
@@ -91,9 +102,13 @@ def test_labels_without_a_positive(tmp_path):
 
 
 def test_rules_that_cannot_be_followed(tmp_path):
-    with pytest.raises(FairPOValueError, match="train_dataset must be one dataset with a length, for"):
+    with pytest.raises(
+        FairPOValueError, match="train_dataset must be one dataset with a length, for"
+    ):
         tiny.trainer(tmp_path, data=Stream(), privileged="rarest:20%")
-    with pytest.raises(FairPOValueError, match="eval_dataset must be one dataset with a length.*None"):
+    with pytest.raises(
+        FairPOValueError, match="eval_dataset must be one dataset with a length.*None"
+    ):
         tiny.trainer(tmp_path, privileged="worst:2")
 
 
@@ -360,9 +375,7 @@ def test_ones_own_metrics_come_beside(tmp_path):
     def shape(prediction):
         return {"n": len(prediction.predictions), "labels": prediction.label_ids.shape[1]}
 
-    trainer = tiny.trainer(
-        tmp_path, evaluated=tiny.Images(21, 1), parts={"compute_metrics": shape}
-    )
+    trainer = tiny.trainer(tmp_path, evaluated=tiny.Images(21, 1), parts={"compute_metrics": shape})
     found = trainer.evaluate()
     assert (found["eval_n"], found["eval_labels"]) == (21, 6)
     assert "eval_map" in found

@@ -71,7 +71,9 @@ class Texts(Dataset):
         rng = np.random.default_rng(seed)
         lengths = rng.integers(3, 12, n)
         self.rows = [rng.integers(1, 20, length).tolist() for length in lengths]
-        self.y = np.array([[float(label + 1 in row) for label in range(N_LABELS)] for row in self.rows])
+        self.y = np.array(
+            [[float(label + 1 in row) for label in range(N_LABELS)] for row in self.rows]
+        )
 
     def __len__(self):
         return len(self.rows)

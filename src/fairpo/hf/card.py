@@ -19,16 +19,17 @@ _LONGEST = 40
 """Labels of a group that are named; the others are counted."""
 
 _LIMITS = """\
-- Privileging labels is a choice that somebody made: it says whose errors count more. The choice, and who is served or
-  harmed by the errors that remain, are not examined by any number here.
-- The other labels are held to the reference by a penalty, not by a guarantee. Compare the two columns above for each
-  group, and per label before use; an average can rise while a label falls.
-- Figures are of one training on one evaluation set. They carry no interval, and say little about labels with few
-  positives.
-- Training by preferences changes the scale of the scores. F1, label accuracy and exact match use a threshold of 0 on the
-  logits (a probability of 0.5); mean average precision does not. Calibrate the scores before reading them as
-  probabilities.
-- Improving labels is not fairness towards people: nothing here measures how errors fall on groups of persons."""
+- Privileging labels is a choice that somebody made: it says whose errors count more. The choice,
+  and who is served or harmed by the errors that remain, are not examined by any number here.
+- The other labels are held to the reference by a penalty, not by a guarantee. Compare the two
+  columns above for each group, and per label before use; an average can rise while a label falls.
+- Figures are of one training on one evaluation set. They carry no interval, and say little about
+  labels with few positives.
+- Training by preferences changes the scale of the scores. F1, label accuracy and exact match use a
+  threshold of 0 on the logits (a probability of 0.5); mean average precision does not. Calibrate
+  the scores before reading them as probabilities.
+- Improving labels is not fairness towards people: nothing here measures how errors fall on groups
+  of persons."""
 
 
 def model_card(

@@ -106,7 +106,8 @@ def saved_reference(folder: str, policy: Any, device: torch.device) -> Reference
 
 def check_same_labels(reference: Any, policy: Any) -> None:
     """Refuse a reference whose labels are not the policy's, by number or by name."""
-    theirs, ours = (getattr(model, "config", None) for model in (reference, policy))
+    theirs: Any = getattr(reference, "config", None)
+    ours = policy.config
     if theirs is None:  # any module that returns logits will do
         return
     if theirs.num_labels != ours.num_labels or theirs.id2label != ours.id2label:

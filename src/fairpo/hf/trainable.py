@@ -52,7 +52,9 @@ def freeze(model: Any, trainable: str) -> None:
         )
     names = [parameter for parameter, _ in backbone.named_parameters()]
     first_trained = next(
-        index for index, parameter in enumerate(names) if parameter.startswith(_entry(name, -n, blocks))
+        index
+        for index, parameter in enumerate(names)
+        if parameter.startswith(_entry(name, -n, blocks))
     )
     for parameter in names[first_trained:]:
         backbone.get_parameter(parameter).requires_grad_(True)
@@ -72,7 +74,9 @@ def _entry(name: str, index: int, blocks: nn.ModuleList) -> str:
 def _blocks(backbone: nn.Module) -> tuple[str, nn.ModuleList]:
     """The outermost list of layers that holds most weights: its name and itself."""
     lists = {
-        name: module for name, module in backbone.named_modules() if isinstance(module, nn.ModuleList)
+        name: module
+        for name, module in backbone.named_modules()
+        if isinstance(module, nn.ModuleList)
     }
     outermost = {
         name: module

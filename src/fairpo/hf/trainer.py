@@ -257,9 +257,7 @@ class FairPOTrainer(ObjectiveTrainer):
         reference = np.concatenate(self._of_reference) if self._of_reference else None
 
         def frame(scores: NDArray[np.float32]) -> LabelFrame:
-            return LabelFrame.from_scores(
-                scores, targets, self.groups.as_mapping(), self._names
-            )
+            return LabelFrame.from_scores(scores, targets, self.groups.as_mapping(), self._names)
 
         return Evaluation(
             step=self.state.global_step,
@@ -292,7 +290,9 @@ class FairPOTrainer(ObjectiveTrainer):
         if self.is_world_process_zero():
             self._write_card(Path(self.args.output_dir), **options)
 
-    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+    def _save(
+        self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None
+    ) -> None:
         super()._save(output_dir, state_dict)
         if self.args.should_save:
             self._write_card(Path(output_dir or self.args.output_dir))
@@ -330,7 +330,10 @@ class FairPOTrainer(ObjectiveTrainer):
         for known, logits in self._kept:
             if known is dataset:
                 dataset = WithReferenceLogits(self._without_unused(dataset), logits)
-        return super()._get_dataloader(dataset, description, *arguments, **options)
+        loader: torch.utils.data.DataLoader[Any] = super()._get_dataloader(
+            dataset, description, *arguments, **options
+        )
+        return loader
 
     def _without_unused(self, dataset: Any) -> Any:
         """Leave columns of a dataset of Hugging Face unread that the model does not take."""
@@ -383,7 +386,9 @@ class FairPOTrainer(ObjectiveTrainer):
             targets = self._targets(self._indexed(self.train_dataset, "train_dataset"))
         if rule.needs_reference_ap:
             dataset = self._indexed(self.eval_dataset, "eval_dataset")
-            precision = average_precision(self._logits_of_reference(dataset), self._targets(dataset))
+            precision = average_precision(
+                self._logits_of_reference(dataset), self._targets(dataset)
+            )
         groups = rule.resolve(targets, self._names, precision)
         if targets is not None:
             _check_positives(groups, targets, self._names)

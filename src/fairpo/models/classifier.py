@@ -30,7 +30,7 @@ class BackboneClassifierConfig(transformers.PreTrainedConfig):  # type: ignore[m
         Fields of :class:`~fairpo.models.head.HeadSettings`.
     pooling : "cls" or "mean", optional
         See :class:`~fairpo.models.pooling.Pooling`.
-    n_features : int, optional
+    n_features : int
         Width of the backbone's last layer.
     **options
         Of ``transformers.PreTrainedConfig``.
@@ -43,7 +43,7 @@ class BackboneClassifierConfig(transformers.PreTrainedConfig):  # type: ignore[m
         backbone: dict[str, Any] | None = None,
         head: dict[str, Any] | None = None,
         pooling: str | None = None,
-        n_features: int | None = None,
+        n_features: int = 0,
         **options: Any,
     ) -> None:
         self.backbone = backbone or {}

@@ -21,7 +21,7 @@ from torch import Tensor
 from fairpo._checks import FairPOError
 
 _PATIENCE = timedelta(minutes=30)
-"""Longest wait for a process that lives. One that died is noticed at once: its connections close."""
+"""Longest wait for a process that lives. One that died is noticed at once."""
 
 
 def rank() -> int:

@@ -231,8 +231,8 @@ class ObjectiveTrainer(transformers.Trainer):  # type: ignore[misc]
         """Load a saved model into this one, all of it.
 
         The stock Trainer gives the file's tensors to ``load_state_dict`` by name and passes over
-        those that do not fit. Models whose files keep older names than their parameters (ViT among
-        them) so lose most of their weights on resume (transformers issue 43701); ``from_pretrained``
+        those that do not fit. Models whose files keep older names than their parameters have, ViT
+        among them, lose most of their weights so (transformers issue 43701). ``from_pretrained``
         knows both names.
         """
         with same_random_state_after():
