@@ -155,8 +155,10 @@ class ObjectiveTrainer(transformers.Trainer):  # type: ignore[misc]
         if self._n_done == len(self._batches):  # not from the loop: a step of its own
             self._batches, self._n_done = [inputs], 0
         if self._n_done == 0:
+            self._answers: list[dict[str, Any]] = []  # the reference's, from a first pass
             self._step, self._first_rows = self._begin_step(model), self._places()
-        inputs = {**inputs, **self.reference_inputs(inputs)}
+        answer = self._answers[self._n_done] if self._answers else self.reference_inputs(inputs)
+        inputs = {**inputs, **answer}
         first_row = self._first_rows[self._n_done]
         part = self.part_sums(self._step.summing, model, inputs, first_row)
         loss = self._step.loss(part)
@@ -185,9 +187,8 @@ class ObjectiveTrainer(transformers.Trainer):  # type: ignore[misc]
         with torch.no_grad(), same_random_state_after(), _same_buffers_after(model):
             for batch, first_row in zip(self._batches, self._places(), strict=True):
                 inputs = self._prepare_inputs(batch)
-                of_reference = self.reference_inputs(inputs)
-                batch.update(of_reference)  # the second pass need not ask again
-                inputs = {**inputs, **of_reference}
+                self._answers.append(self.reference_inputs(inputs))
+                inputs = {**inputs, **self._answers[-1]}
                 parts.append(self.part_sums(self.objective, model, inputs, first_row))
         return added(parts)
 
