@@ -52,8 +52,18 @@ def test_round_trip_is_bit_identical(tmp_path, head):
 def test_the_backbone_keeps_its_weights(tmp_path):
     for backbone, _ in backbones(tmp_path):
         model = BackboneClassifier.on(backbone, NAMES)
-        for name, value in backbone.state_dict().items():
-            assert torch.equal(model.backbone.state_dict()[name], value)
+        kept = model.backbone.state_dict()
+        assert kept
+        assert {n for n in backbone.state_dict() if not n.startswith("pooler.")} == set(kept)
+        for name, value in kept.items():
+            assert torch.equal(value, backbone.state_dict()[name])
+
+
+def test_a_backbone_out_of_a_classifier_has_no_pooler(tmp_path):
+    config = transformers.AutoConfig.from_pretrained(image_model(tmp_path / "image"))
+    backbone = transformers.ViTForImageClassification(config).vit
+    model = BackboneClassifier.on(backbone, NAMES)
+    assert model.backbone.pooler is None
 
 
 def test_padding_is_left_out_of_the_mean(tmp_path):

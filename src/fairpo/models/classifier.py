@@ -82,6 +82,8 @@ class BackboneClassifier(transformers.PreTrainedModel):  # type: ignore[misc]
         super().__init__(config)
         of_backbone = transformers.AutoConfig.for_model(**config.backbone)
         self.backbone = transformers.AutoModel.from_config(of_backbone)
+        if _pooler_weights(self.backbone):  # the head takes the last layer
+            self.backbone.pooler = None
         name = type(self.backbone).__name__
         self._pool = Pooling(self.backbone, kind_of(name, of_backbone), name, config.pooling)
         head = build_settings(HeadSettings, dict(config.head))
@@ -131,7 +133,9 @@ class BackboneClassifier(transformers.PreTrainedModel):  # type: ignore[misc]
             problem_type="multi_label_classification",
         )
         model = cls(config)
-        model.backbone.load_state_dict(backbone.state_dict())
+        unused = _pooler_weights(backbone)
+        weights = {name: v for name, v in backbone.state_dict().items() if name not in unused}
+        model.backbone.load_state_dict(weights)
         return model
 
     def forward(
@@ -166,6 +170,11 @@ class BackboneClassifier(transformers.PreTrainedModel):  # type: ignore[misc]
         if labels is not None:
             loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, labels.float())
         return SequenceClassifierOutput(loss=loss, logits=logits)
+
+
+def _pooler_weights(backbone: Any) -> set[str]:
+    """Weights that come behind the last layer, such as BERT's pooler."""
+    return {name for name in backbone.state_dict() if name.startswith("pooler.")}
 
 
 def _width(backbone: Any) -> int:
