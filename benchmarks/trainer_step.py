@@ -2,15 +2,15 @@
 
     python benchmarks/trainer_step.py [tiny|base]
 
-Random weights from a configuration, random pixels, 80 labels of which 16 are privileged, 3 positives
-an example, AdamW, one thread. The trainers take the same batch in turn in one process, so that other
-load hits all of them; ratios are taken turn by turn. A step is what the Trainer's loop does: the
-micro-batches' ``training_step``, clipping, the optimizer.
+Random weights from a configuration, random pixels, 80 labels of which 16 are privileged, 3
+positives an example, AdamW, one thread. The trainers take the same batch in turn in one process, so
+that other load hits all of them; ratios are taken turn by turn. A step is what the Trainer's loop
+does: the micro-batches' ``training_step``, clipping, the optimizer.
 
-``cached`` has the reference logits in the batch, ``forward`` runs a reference model (a frozen copy),
-``lagged`` and ``exact`` split the same batch into 4 micro-batches with cached logits; ``stock x 4``
-is the stock Trainer on them. What a forward pass of the reference can cost is measured beside:
-one without gradient over the stock step.
+``cached`` has the reference logits in the batch, ``with forward`` runs a reference model (a frozen
+copy). ``lagged`` and ``exact`` split the same batch into 4 micro-batches with cached logits;
+``stock x 4`` is the stock Trainer on them. What a reference can cost is measured beside them: a
+forward pass without gradient.
 """
 
 from __future__ import annotations

@@ -61,8 +61,8 @@ with tempfile.TemporaryDirectory() as folder:
     FairPOTrainer(model, args, train, validation, processing_class=tokenizer).train()
 
     args = FairPOConfig(
-        folder, method="fairpo-dpo", privileged="anger,sadness,fear", learning_rate=1e-3, num_train_epochs=1,
-        precompute_reference_logits=True, **common,
+        folder, method="fairpo-dpo", privileged="anger,sadness,fear", num_train_epochs=1,
+        learning_rate=1e-3, precompute_reference_logits=True, **common,
     )  # fmt: skip
     lora = LoraConfig(target_modules=["query", "value"], modules_to_save=["head"])
     trainer = FairPOTrainer(

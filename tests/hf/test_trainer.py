@@ -1,5 +1,8 @@
 """The door: what it refuses, what it trains, what it logs and measures."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -112,6 +115,13 @@ def test_rules_that_cannot_be_followed(tmp_path):
         tiny.trainer(tmp_path, privileged="worst:2")
 
 
+def test_without_transformers_the_extra_is_named():
+    code = "import sys; sys.modules['transformers'] = None; from fairpo import FairPOTrainer"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    message = """the Hugging Face door needs the 'vision' extra: pip install "fairpo[vision]"."""
+    assert message in result.stderr
+
+
 # Groups
 
 
@@ -172,6 +182,8 @@ def test_an_objective_of_ones_own(tmp_path):
     trainer = tiny.trainer(tmp_path, parts={"objective": mine})
     trainer.train()
     assert trainer.objective.group_weights.rule == "fixed"
+    trainer.save_pretrained()
+    assert "| method | an objective of its own |" in (tmp_path / "README.md").read_text()
     assert trainer._reference is None
 
 

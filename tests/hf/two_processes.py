@@ -10,12 +10,9 @@ import torch
 from fairpo.training.distributed import is_main
 from tests.hf import tiny
 
-torch.set_num_threads(1)
-n_processes = int(os.environ.get("WORLD_SIZE", "1"))
-folder, options = Path(sys.argv[1]), json.loads(sys.argv[2])
 
-
-def build(name, options):
+def build(folder, name, options):
+    n_processes = processes()
     torch.manual_seed(0)
     return tiny.trainer(
         folder / f"{name}-{n_processes}",
@@ -32,19 +29,22 @@ def build(name, options):
     )
 
 
+def processes():
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def weights(trainer):
     return torch.cat([parameter.detach().flatten() for parameter in trainer.model.parameters()])
 
 
-found = {}
-for name, more in options.items():
-    trainer = build(name, more)
+def found(folder, name, options):
+    trainer = build(folder, name, options)
     trainer.train()
     metrics = trainer.evaluate()
     predictions = trainer.predict(trainer.eval_dataset).predictions
-    resumed = build(name, more)
+    resumed = build(folder, name, options)
     resumed.train(resume_from_checkpoint=str(Path(trainer.args.output_dir) / "checkpoint-2"))
-    found[name] = {
+    return {
         "loss": tiny.logged(trainer, "loss"),
         "group_losses": tiny.logged(trainer, "group_losses/privileged"),
         "group_weights": tiny.logged(trainer, "group_weights/privileged"),
@@ -55,7 +55,16 @@ for name, more in options.items():
         "steps": int(trainer.objective.group_weights.steps),
         "privileged": trainer.groups.privileged.tolist(),
     }
-if is_main():
-    Path(folder, f"found-{n_processes}.json").write_text(json.dumps(found))
-if n_processes > 1:
-    trainer.end()
+
+
+def main(folder, options):
+    torch.set_num_threads(1)
+    everything = {name: found(folder, name, more) for name, more in options.items()}
+    if is_main():
+        (folder / f"found-{processes()}.json").write_text(json.dumps(everything))
+    if processes() > 1:
+        torch.distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), json.loads(sys.argv[2]))

@@ -38,6 +38,7 @@ def model_card(
     objective: Objective,
     label_names: tuple[str, ...],
     evaluations: Mapping[str, Evaluation],
+    method: str,
     reference: str,
     *,
     model_name: str | None = None,
@@ -57,8 +58,8 @@ def model_card(
     label_names : tuple of str
     evaluations : mapping of Evaluation
         By prefix: "eval", "test".
-    reference : str
-        What the reference is, in words.
+    method, reference : str
+        What they were, in words.
     model_name, license, language, tags : optional
         For the head; a name for the title.
     """
@@ -70,7 +71,7 @@ def model_card(
         "improved, the others are held to a reference model.\n",
         f"## Label groups\n\n{_groups(objective, label_names)}",
         f"## Results\n\n{_results(evaluations, objective)}",
-        f"## Settings\n\n{_settings(args, objective, reference)}",
+        f"## Settings\n\n{_settings(args, objective, method, reference)}",
         f"## Limits\n\n{_LIMITS}\n",
     ]
     return "\n".join(parts)
@@ -145,12 +146,10 @@ def _points(frame: LabelFrame, metric: str, group: str) -> str:
     return "undefined" if value != value else f"{100 * value:.2f}"
 
 
-def _settings(args: FairPOConfig, objective: Objective, reference: str) -> str:
+def _settings(args: FairPOConfig, objective: Objective, method: str, reference: str) -> str:
     settings = getattr(objective, "settings", None)
     values = {
-        "method": args.method,
-        "preset": args.preset,
-        "privileged": args.privileged,
+        "method": method,
         "reference": reference,
         "trainable": args.trainable,
         "accumulation": args.accumulation,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, make_dataclass
-from typing import Any, Literal, Optional
+from typing import Any, Optional
 
 import transformers
 
@@ -14,6 +14,7 @@ from fairpo.groups import LabelPartition, parse_privileged
 from fairpo.objectives.baselines import BCESettings
 from fairpo.objectives.catalogue import accepts, make_objective
 from fairpo.objectives.settings import FairPOSettings
+from fairpo.training.accumulation import Accumulation
 
 OBJECTIVE_FIELDS = {**FairPOSettings.model_fields, **BCESettings.model_fields}
 """Every option of an objective by name."""
@@ -99,7 +100,7 @@ class FairPOConfig(_ObjectiveOptions, transformers.TrainingArguments):  # type: 
         default="rarest:20%",
         metadata={"help": "rarest:F, worst:K, names of labels separated by commas, or @file.txt."},
     )
-    accumulation: Literal["lagged", "exact"] = field(
+    accumulation: Accumulation = field(
         default="lagged",
         metadata={
             "help": "With several micro-batches a step: weights of the step before, or a first "

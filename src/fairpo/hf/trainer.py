@@ -138,6 +138,8 @@ class FairPOTrainer(ObjectiveTrainer):
         names = self.model.config.id2label
         self._names = tuple(str(names[index]) for index in sorted(names))
         self.evaluations: dict[str, Evaluation] = {}
+        self._method = args.method if objective is None else "an objective of its own"
+        self._of_reference: list[NDArray[np.float32]] = []
         self._reference_digest: str | None = None
         self._reference_in_words = "none"
         self._kept: list[tuple[Any, NDArray[np.float32]]] = []
@@ -175,8 +177,8 @@ class FairPOTrainer(ObjectiveTrainer):
         """What a training that goes on from a checkpoint must have in common with it."""
         if self._reference_digest is None and self._reference is not None:
             self._reference_digest = self._reference.digest()
-        method = self.args.method
-        return {**super().identity(), "method": method, "reference": self._reference_digest}
+        reference = self._reference_digest
+        return {**super().identity(), "method": self._method, "reference": reference}
 
     def keep_reference_logits(self, dataset: Any) -> None:
         """Run the reference over a dataset now, and use its logits wherever the dataset is used.
@@ -242,7 +244,7 @@ class FairPOTrainer(ObjectiveTrainer):
         metric_key_prefix: str = "eval",
     ) -> transformers.trainer_utils.EvalLoopOutput:
         """Go through a set; its metrics are those of the whole set."""
-        self._of_reference: list[NDArray[np.float32]] = []
+        self._of_reference = []
         output = super().evaluation_loop(
             dataloader, description, False, ignore_keys, metric_key_prefix
         )
@@ -304,6 +306,7 @@ class FairPOTrainer(ObjectiveTrainer):
             self.objective,
             self._names,
             self.evaluations,
+            self._method,
             self._reference_in_words,
             **options,
         )
@@ -327,9 +330,9 @@ class FairPOTrainer(ObjectiveTrainer):
     def _get_dataloader(
         self, dataset: Any, description: str, *arguments: Any, **options: Any
     ) -> torch.utils.data.DataLoader[Any]:
-        for known, logits in self._kept:
-            if known is dataset:
-                dataset = WithReferenceLogits(self._without_unused(dataset), logits)
+        kept = next((logits for known, logits in self._kept if known is dataset), None)
+        if kept is not None:
+            dataset = WithReferenceLogits(self._without_unused(dataset), kept)
         loader: torch.utils.data.DataLoader[Any] = super()._get_dataloader(
             dataset, description, *arguments, **options
         )
