@@ -212,6 +212,11 @@ def test_references_that_do_not_fit(tmp_path):
     other = tiny.vit(id2label=dict(enumerate("abcdef")))
     with pytest.raises(FairPOValueError, match="the labels of the reference must be those"):
         tiny.trainer(tmp_path, parts={"reference_model": other})
+    given = {"reference_model": tiny.vit()}
+    with pytest.raises(FairPOValueError, match="must be left out where reference_model is given"):
+        tiny.trainer(tmp_path, reference="column", parts=given)
+    with pytest.raises(FairPOValueError, match="must be another object than model"):
+        tiny.trainer(tmp_path, given["reference_model"], parts=given)
     with pytest.raises(FairPOValueError, match="must have a column 'reference_logits'"):
         tiny.trainer(tmp_path, reference="column")
 

@@ -77,6 +77,14 @@ def test_resumed_with_adapters_is_bit_identical(tmp_path):
     tiny.assert_same(resumed.objective.state_dict(), straight.objective.state_dict())
 
 
+def test_a_training_that_was_done_stays_as_it_is(straight):
+    resumed = build(straight.args.output_dir)
+    resumed.train(resume_from_checkpoint=f"{straight.args.output_dir}/checkpoint-7")
+    assert resumed.state.global_step == 7
+    tiny.assert_same(resumed.model.state_dict(), straight.model.state_dict())
+    tiny.assert_same(resumed.objective.state_dict(), straight.objective.state_dict())
+
+
 def test_the_best_model_is_loaded_whole(tmp_path):
     class Keep(transformers.TrainerCallback):
         def __init__(self):

@@ -67,11 +67,11 @@ class FairPOConfig(_ObjectiveOptions, transformers.TrainingArguments):  # type: 
         gradient collects what the whole step's weights and denominators need, so that 1 x 32 rows
         are 2 x 16; it costs a forward pass.
     reference : str, default "initial"
-        Used where the trainer is given no ``reference_model``. ``initial``: the model as it is
+        Left out where the trainer is given a ``reference_model``. ``initial``: the model as it is
         given, for methods that have a reference. ``column``: logits in a column
         ``reference_logits`` of the data. Anything else is the folder of a saved model.
     precompute_reference_logits : bool, default False
-        Whether the reference runs once over the training and evaluation sets, before training, and
+        Whether the reference, if there is one, runs once over the training and evaluation sets, before training, and
         its logits are kept in ``output_dir``. The data must give the same example each time: no
         random augmentation.
     trainable : "all", "head" or "last:N"

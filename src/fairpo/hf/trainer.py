@@ -98,8 +98,8 @@ class FairPOTrainer(ObjectiveTrainer):
     ``eval_loss`` and ``eval_group_losses/<group>``. Training logs hold ``group_losses/<group>``,
     ``group_weights/<group>`` and ``diagnostics/<name>``, means over the steps since the last log.
 
-    A training resumed from a checkpoint is bit-identical to one that never stopped, on a CPU with
-    one process. On several processes or a GPU it differs as two runs of the same seed do there.
+    A training resumed from a checkpoint is bit-identical to one that never stopped, on a CPU. On a
+    GPU it differs as two runs of the same seed do there.
     """
 
     def __init__(
@@ -123,6 +123,7 @@ class FairPOTrainer(ObjectiveTrainer):
             raise type_error("args", must="be a FairPOConfig", got=type(args).__name__)
         _check_model(model)
         _check_groups(groups, model.config.num_labels)
+        _check_reference(reference_model, model, args.reference)
         super().__init__(
             accumulation=args.accumulation,
             model=_with_trainable(model, args.trainable, peft_config),
@@ -490,6 +491,24 @@ def _check_groups(groups: Any, n_labels: int) -> None:
     if groups.n_labels != n_labels:
         raise value_error(
             "groups", must=f"be over the {n_labels} labels of the model", got=groups.n_labels
+        )
+
+
+def _check_reference(reference_model: Any, model: Any, told: str) -> None:
+    if reference_model is None:
+        return
+    if reference_model is model:
+        raise value_error(
+            "reference_model",
+            must="be another object than model, which is trained",
+            got="the same",
+            do="Leave it out: the policy as it begins is the reference then.",
+        )
+    if told != "initial":
+        raise value_error(
+            "FairPOConfig.reference",
+            must="be left out where reference_model is given",
+            got=repr(told),
         )
 
 

@@ -201,6 +201,13 @@ class ObjectiveTrainer(transformers.Trainer):  # type: ignore[misc]
             before += world_size() * rows
         return places
 
+    def _run_epoch(self, **arguments: Any) -> None:
+        if self.state.global_step >= self.state.max_steps:
+            # Resumed when it was done already: the stock loop would take one more step.
+            self.control.should_training_stop = True
+            return
+        super()._run_epoch(**arguments)
+
     def _save_rng_state(self, output_dir: str) -> None:
         """Save the generators, the last but one of a checkpoint's files, and seal it."""
         super()._save_rng_state(output_dir)
