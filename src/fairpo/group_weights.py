@@ -155,7 +155,7 @@ class GroupWeights(nn.Module):
         self._all_members = bool(members.all())
         self._n_active = n_active
         self._calls = 0  # as steps, without waiting for the device
-        self.register_load_state_dict_post_hook(_count_on)
+        self.register_load_state_dict_post_hook(_count_on)  # type: ignore[no-untyped-call]
 
     def forward(self) -> Tensor:
         """Return the weights, float64, shape (groups,); they sum to 1 over groups with members."""

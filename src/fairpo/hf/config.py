@@ -71,9 +71,9 @@ class FairPOConfig(_ObjectiveOptions, transformers.TrainingArguments):  # type: 
         given, for methods that have a reference. ``column``: logits in a column
         ``reference_logits`` of the data. Anything else is the folder of a saved model.
     precompute_reference_logits : bool, default False
-        Whether the reference, if there is one, runs once over the training and evaluation sets, before training, and
-        its logits are kept in ``output_dir``. The data must give the same example each time: no
-        random augmentation.
+        Whether the reference, if there is one, runs once over the training and evaluation sets,
+        before training, and its logits are kept in ``output_dir``. The data must give the same
+        example each time: no random augmentation.
     trainable : "all", "head" or "last:N"
         ``head`` freezes the backbone, ``last:N`` all but its last N blocks and what comes after
         them, ``all`` freezes nothing. With ``peft_config`` the adapters decide.
