@@ -128,6 +128,22 @@ def test_saturation_is_told_after_a_while():
         long()
 
 
+def test_a_restored_state_is_watched_as_if_it_had_never_stopped():
+    def step(weights, steps):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FairPOWarning)
+            for _ in range(steps):
+                weights.step(torch.tensor([1.0, 0.0]), ALL[:2])
+
+    straight, first, second = (GroupWeights(2, step_size=0.1) for _ in range(3))
+    step(straight, 2 * PATIENCE + 50)
+    step(first, PATIENCE // 2)
+    second.load_state_dict(first.state_dict())
+    step(second, 2 * PATIENCE + 50 - PATIENCE // 2)
+    for name, value in straight.state_dict().items():
+        assert torch.equal(second.state_dict()[name], value), name
+
+
 def test_no_warning_for_a_swing():
     weights = GroupWeights(2, step_size=1.0)
     with warnings.catch_warnings():

@@ -12,6 +12,7 @@ The rooms, from the ground up:
   trained, what it is trained on.
 - :mod:`fairpo.training`: the loop, and runs on disk.
 - :mod:`fairpo.estimator`: the scikit-learn door.
+- :mod:`fairpo.hf`: the Hugging Face door.
 - :mod:`fairpo.experiments`, :mod:`fairpo.report`, :mod:`fairpo.cli`: comparing, showing, typing.
 """
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from fairpo.groups import LabelGroup as LabelGroup
     from fairpo.groups import LabelGroups as LabelGroups
     from fairpo.groups import LabelPartition as LabelPartition
+    from fairpo.hf import FairPOConfig as FairPOConfig
+    from fairpo.hf import FairPOTrainer as FairPOTrainer
     from fairpo.metrics import LabelFrame as LabelFrame
     from fairpo.objectives import FairPOObjective as FairPOObjective
     from fairpo.objectives import make_objective as make_objective
@@ -44,7 +47,9 @@ _HOME = {
     "fairpo_map_privileged": "fairpo.estimator",
     "fairpo_sample_f1_non_privileged": "fairpo.estimator",
     "fairpo_sample_f1_privileged": "fairpo.estimator",
+    "FairPOConfig": "fairpo.hf",
     "FairPOObjective": "fairpo.objectives",
+    "FairPOTrainer": "fairpo.hf",
     "GroupWeights": "fairpo.group_weights",
     "LabelFrame": "fairpo.metrics",
     "LabelGroup": "fairpo.groups",

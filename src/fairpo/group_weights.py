@@ -154,7 +154,8 @@ class GroupWeights(nn.Module):
         self.register_buffer("average_steps", torch.zeros(n_groups, dtype=torch.int64))
         self._all_members = bool(members.all())
         self._n_active = n_active
-        self._calls = 0
+        self._calls = 0  # as steps, without waiting for the device
+        self.register_load_state_dict_post_hook(_count_on)  # type: ignore[no-untyped-call]
 
     def forward(self) -> Tensor:
         """Return the weights, float64, shape (groups,); they sum to 1 over groups with members."""
@@ -238,6 +239,11 @@ class GroupWeights(nn.Module):
     def extra_repr(self) -> str:
         """Show the options."""
         return f"rule={self.rule!r}, step_size={self.step_size}, floor={self.floor}"
+
+
+def _count_on(weights: GroupWeights, _: object) -> None:
+    """Watch a restored state for saturation at the steps at which it would have been."""
+    weights._calls = int(weights.steps)
 
 
 def _initial_weights(initial: Sequence[float] | None, members: Tensor, floor: float) -> Tensor:

@@ -235,10 +235,13 @@ class PrivilegedRule:
         ``(training targets, label names, reference AP or None) -> LabelPartition``.
     needs_reference_ap : bool
         Whether the reference's AP per label must be given.
+    needs_targets : bool
+        Whether the training targets are read; others may give anything for them.
     """
 
     choose: Callable[[Any, Sequence[str], NDArray[np.float64] | None], LabelPartition]
     needs_reference_ap: bool = False
+    needs_targets: bool = False
 
     def resolve(
         self,
@@ -288,7 +291,9 @@ def parse_privileged(spec: str | Sequence[str] | Sequence[int] | ArrayLike) -> P
     rule, _, argument = text.partition(":")
     if rule == "rarest" and argument:
         fraction = _parse_fraction(argument, spec)
-        return PrivilegedRule(lambda targets, _, __: LabelPartition.rarest(targets, fraction))
+        return PrivilegedRule(
+            lambda targets, _, __: LabelPartition.rarest(targets, fraction), needs_targets=True
+        )
     if rule == "worst" and argument:
         if not argument.strip().isdecimal() or int(argument) < 1:
             raise value_error(

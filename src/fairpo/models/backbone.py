@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 import torch
@@ -125,8 +125,13 @@ def autocast(dtype: Dtype, device: str) -> torch.autocast:
 
 def state_digest(module: nn.Module) -> str:
     """Digest of a module's weights, as the revision of one that has no other."""
+    return weights_digest(module.state_dict())
+
+
+def weights_digest(weights: Mapping[str, Tensor]) -> str:
+    """Digest of weights by name; another bit, another digest."""
     digest = hashlib.sha256()
-    for name, value in sorted(module.state_dict().items()):
+    for name, value in sorted(weights.items()):
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()[:40]

@@ -15,12 +15,12 @@ from fairpo._checks import FairPOError, file_error, value_error
 from fairpo._optional import require
 from fairpo.models.backbone import Dtype, autocast, frozen
 from fairpo.models.checkpoint import sha256
+from fairpo.models.pooling import Pooling
 
 DEFAULT_IMAGE = "google/vit-base-patch16-224-in21k"
 DEFAULT_TEXT = "sentence-transformers/all-MiniLM-L6-v2"
 
 _LONGEST = 512
-_POOLINGS = ("cls", "mean")
 
 
 class PretrainedBackbone:
@@ -60,13 +60,12 @@ class PretrainedBackbone:
         self._model = frozen(model, dtype, device)
         self._dtype: Dtype = dtype
         self._device = device
-        self._prefix = _tokens_before_patches(model) if kind == "image" else 0
-        self._pooling = self._choose_pooling(name, pooling)
+        self._pool = Pooling(model, kind, name, pooling)
         self.n_features = self._width()
         self.identity = {
             "name": name,
             "revision": revision,
-            "pooling": self._pooling,
+            "pooling": self._pool.how,
             "preprocessing": self._preprocessing(),
             "dtype": dtype,
         }
@@ -97,28 +96,6 @@ class PretrainedBackbone:
         with autocast(self._dtype, self._device):
             states = self._model(**moved).last_hidden_state
         return self._pool(states, moved.get("attention_mask")).cpu()
-
-    def _pool(self, states: Tensor, mask: Tensor | None) -> Tensor:
-        if states.ndim == 4:  # a convolutional network's map: (batch, channels, height, width)
-            return states.mean((2, 3))
-        if self._pooling == "cls":
-            return states[:, 0]
-        if mask is None:
-            return states[:, self._prefix :].mean(1)
-        weight = mask.unsqueeze(2).to(states.dtype)
-        return (states * weight).sum(1) / weight.sum(1).clamp(min=1)
-
-    def _choose_pooling(self, name: str, pooling: str | None) -> str:
-        if pooling not in (None, *_POOLINGS):
-            raise value_error(
-                "pooling", must=f"be one of {', '.join(_POOLINGS)}", got=repr(pooling)
-            )
-        has_cls = self.kind == "text" or self._prefix > 0
-        if pooling == "cls" and not has_cls:
-            raise value_error(
-                "pooling", must="be mean", got="'cls'", do=f"{name} has no class token."
-            )
-        return pooling or ("cls" if self.kind == "image" and has_cls else "mean")
 
     def _width(self) -> int:
         """Width of the embeddings: transformers' configurations name it in many ways."""
@@ -178,7 +155,7 @@ def load_pretrained(
     try:
         config = transformers.AutoConfig.from_pretrained(name, **where)
         model = transformers.AutoModel.from_pretrained(name, use_safetensors=True, **where)
-        reads = kind or _kind(name, config)
+        reads = kind or kind_of(name, config)
         processor = (
             transformers.AutoImageProcessor.from_pretrained(name, backend="pil", **where)
             if reads == "image"
@@ -201,7 +178,8 @@ def load_pretrained(
     )
 
 
-def _kind(name: str, config: Any) -> Literal["image", "text"]:
+def kind_of(name: str, config: Any) -> Literal["image", "text"]:
+    """What a model reads, by its configuration; one that reads neither is refused."""
     if hasattr(config, "vision_config") or hasattr(config, "num_channels"):
         return "image"
     if getattr(config, "vocab_size", None):
@@ -209,14 +187,6 @@ def _kind(name: str, config: Any) -> Literal["image", "text"]:
     raise value_error(
         "the backbone", must="read images or texts", got=f"{name}, which reads neither"
     )
-
-
-def _tokens_before_patches(model: Any) -> int:
-    """Number of class, register and distillation tokens in front of the patches of an image."""
-    names = {parameter for parameter, _ in model.named_parameters()}
-    extra = [n for n in names if n.endswith(("cls_token", "class_embedding", "distillation_token"))]
-    registers = int(getattr(model.config, "num_register_tokens", 0) or 0)
-    return len(extra) + (registers if extra else 0)
 
 
 def _sample(kind: str) -> Any:

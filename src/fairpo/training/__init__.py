@@ -10,6 +10,8 @@
   :mod:`~fairpo.training.label_scores`: features, targets and scores by row and by block of labels.
 - :mod:`~fairpo.training.selection`: which epoch is returned.
 - :mod:`~fairpo.training.fit`: from data to a reference, from a reference to a policy.
+- :mod:`~fairpo.training.accumulation`: one step of an objective in parts.
+- :mod:`~fairpo.training.objective_trainer`: an objective in a ``transformers.Trainer``.
 - :mod:`~fairpo.training.run`, :mod:`~fairpo.training.unfinished`: run folders, whole and under way.
 """
 

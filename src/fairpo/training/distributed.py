@@ -76,6 +76,15 @@ def sum_over_processes(values: Tensor) -> Tensor:
     return total
 
 
+def same_weights(module: torch.nn.Module) -> None:
+    """Give all processes the first one's parameters and buffers, in place."""
+    if not _many():
+        return
+    with _together(), torch.no_grad():
+        for value in module.state_dict().values():
+            dist.broadcast(value, src=0)
+
+
 def share(n: int) -> slice:
     """Rows of ``range(n)`` that this process takes: contiguous, all of them taken once."""
     edges = np.linspace(0, n, world_size() + 1).astype(int)

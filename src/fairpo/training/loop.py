@@ -13,7 +13,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fairpo._checks import FairPOError
 from fairpo._random import ORDER, random_bits
 from fairpo.models.head import Policy
 from fairpo.objectives import Diagnostics, Objective, ObjectiveOutput
@@ -83,7 +82,7 @@ def train(
     Raises
     ------
     FairPOError
-        The loss is not finite; says at which step, with group losses and weights.
+        The loss is not finite; says so with group losses and weights.
     """
     loop = _Loop(policy, objective, rows, settings, epochs, learning_rate, selector, checkpoint)
     try:
@@ -251,12 +250,6 @@ class _Recorder:
         """Enter a step of the whole batch, without a graph; ``n_steps`` counts it."""
         self.in_epoch += 1
         loss, group_losses, group_weights, diagnostics = output
-        if not math.isfinite(float(loss)):
-            raise FairPOError(
-                f"the loss is {float(loss)} in step {n_steps} (epoch {math.ceil(epoch)}): group "
-                f"losses {self._named(group_losses)}, group weights {self._named(group_weights)}. "
-                "Lower the learning rate or look for extreme features."
-            )
         self.losses += loss.cpu()
         self.group_losses += group_losses.cpu()
         self.group_weights = group_weights.cpu()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
-import operator
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -19,6 +17,7 @@ from fairpo.models.head import Policy
 from fairpo.objectives import Objective, ObjectiveOutput
 from fairpo.objectives.base import StepSums
 from fairpo.objectives.sample import LabelSample, draw_labels
+from fairpo.training.accumulation import ExactStep, LaggedStep, Step, WholeStep, added
 from fairpo.training.distributed import share, sum_over_processes, world_size
 from fairpo.training.optimizer import LazyAdam, clip_gradients
 from fairpo.training.rows import TrainingRows
@@ -95,53 +94,30 @@ class Stepper:
         ObjectiveOutput of the whole step, without a graph
         """
         parts = list(self._parts(number, positions))
+        step = self._begin(parts)
         self.optimizer.zero_grad()
-        if len(parts) == 1:
-            whole = self._one_part(parts[0])
-        elif self.settings.accumulation == "exact":
-            whole = self._exactly(parts)
-        else:
-            whole = self._with_lagged_weights(parts)
+        for part in parts:
+            torch.autograd.backward(step.loss(self._sums(part)))
         self._share_gradients()
         if self.settings.gradient_clip:
             clip_gradients(self.policy.parameters(), self.settings.gradient_clip)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.step()
-        return self.objective.output(whole, whole)
+        assert step.report is not None
+        return step.report
 
-    def _one_part(self, part: Part) -> StepSums:
-        sums = self._sums(part)
-        whole = _over_processes(sums.detach())
-        self.objective.step_weights(whole)
-        torch.autograd.backward(self.objective.output(sums, whole).loss)
-        return whole
-
-    def _exactly(self, parts: list[Part]) -> StepSums:
-        """Collect all sums in a first pass, so that the second knows weights and denominators."""
-        with torch.no_grad():
-            whole = _over_processes(_added([self._sums(part) for part in parts]))
-        self.objective.step_weights(whole)
-        for part in parts:
-            torch.autograd.backward(self.objective.output(self._sums(part), whole).loss)
-        return whole
-
-    def _with_lagged_weights(self, parts: list[Part]) -> StepSums:
-        """Use the weights of the step before, and denominators as far as the targets tell."""
+    def _begin(self, parts: list[Part]) -> Step:
+        if len(parts) == 1:
+            return WholeStep(self.objective)
+        if self.settings.accumulation == "exact":
+            with torch.no_grad():
+                return ExactStep(self.objective, added([self._sums(part) for part in parts]))
         known = [
             self.objective.known_counts(part.targets, part.entry_weight, part.sample)
             for part in parts
         ]
-        expected = sum_over_processes(torch.stack(known).sum(0))
-        collected = []
-        for here, part in zip(known, parts, strict=True):
-            sums = self._sums(part)
-            loss = self.objective.output(sums, sums.with_known(here, expected)).loss
-            torch.autograd.backward(loss)
-            collected.append(sums.detach())
-        whole = _over_processes(_added(collected))
-        self.objective.step_weights(whole)
-        return whole
+        return LaggedStep(self.objective, known)
 
     def _sums(self, part: Part) -> StepSums:
         with torch.autocast(
@@ -227,13 +203,3 @@ class Stepper:
         pieces = torch.split(total, [gradient.numel() for gradient in gradients])
         for gradient, piece in zip(gradients, pieces, strict=True):
             gradient.copy_(piece.view_as(gradient))
-
-
-def _added(sums: list[StepSums]) -> StepSums:
-    return functools.reduce(operator.add, sums)
-
-
-def _over_processes(sums: StepSums) -> StepSums:
-    if world_size() == 1:
-        return sums
-    return sums.from_vector(sum_over_processes(sums.as_vector()))

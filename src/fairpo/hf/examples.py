@@ -1,0 +1,189 @@
+"""Examples and batches: their labels, and reference logits that travel with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, IterableDataset
+from transformers.trainer_utils import has_length
+
+from fairpo._checks import value_error
+from fairpo.training.distributed import share, sum_over_processes
+
+REFERENCE = "reference_logits"
+"""Column of an example and key of a batch."""
+
+LABELS = "labels"
+
+_FLOAT = "Write a 0/1 vector with an entry a label; -1 or NaN is a label not known."
+
+
+class WithReferenceLogits(Dataset[dict[str, Any]]):
+    """A dataset whose examples bring their reference logits.
+
+    Parameters
+    ----------
+    examples : sequence of mappings
+    logits : float32 array, shape (examples, labels)
+        In their order.
+    """
+
+    def __init__(self, examples: Any, logits: NDArray[np.float32]) -> None:
+        self._examples = examples
+        self._logits = logits
+
+    def __len__(self) -> int:
+        return len(self._examples)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """One example with its row of logits."""
+        row = torch.from_numpy(np.array(self._logits[index]))
+        return {**self._examples[index], REFERENCE: row}
+
+
+class KeepReferenceLogits:
+    """A collator that keeps reference logits from another, which need not know of them.
+
+    Parameters
+    ----------
+    collate : callable
+        From a list of examples to a batch.
+    """
+
+    def __init__(self, collate: Callable[[list[Any]], Any]) -> None:
+        self._collate = collate
+
+    def __call__(self, examples: list[Any]) -> Any:
+        """Collate the rest, then add the logits, (batch, labels)."""
+        if not isinstance(examples[0], Mapping) or REFERENCE not in examples[0]:
+            return self._collate(examples)
+        rows = [torch.as_tensor(example[REFERENCE], dtype=torch.float32) for example in examples]
+        rest = [{k: v for k, v in example.items() if k != REFERENCE} for example in examples]
+        batch = self._collate(rest)
+        batch[REFERENCE] = torch.stack(rows)
+        return batch
+
+
+def batch_targets(batch: Mapping[str, Any], n_labels: int) -> Tensor:
+    """Targets of a batch, float, (batch, labels): 1, 0, or missing (negative or NaN).
+
+    Raises
+    ------
+    FairPOValueError
+        No labels, or not one entry for each label of the model.
+    """
+    labels = batch.get(LABELS)
+    if labels is None:
+        raise value_error(
+            "a batch",
+            must=f"hold {LABELS!r}",
+            got=", ".join(map(str, batch)),
+            do="Name the column so. A collator of your own must pass it on.",
+        )
+    if labels.ndim != 2 or labels.shape[1] != n_labels:
+        raise value_error(
+            "the labels of a batch",
+            must=f"have shape (batch, {n_labels}), an entry for each label of the model",
+            got=f"{tuple(labels.shape)}, {labels.dtype}",
+            do=_FLOAT,
+        )
+    targets: Tensor = labels if labels.is_floating_point() else labels.float()
+    return targets
+
+
+def check_values(targets: Tensor) -> None:
+    """Refuse targets that are not 1, 0, negative or NaN."""
+    known = targets[targets >= 0]
+    if bool(((known != 0) & (known != 1)).any()):
+        raise value_error(
+            "labels",
+            must="be 1, 0, or missing (-1 or NaN)",
+            got=f"{float(known[(known != 0) & (known != 1)][0]):g}",
+            do=_FLOAT,
+        )
+
+
+def compact(targets: Any) -> NDArray[np.int8]:
+    """Targets as metrics take them: 1, 0, and -1 for missing."""
+    array = np.asarray(targets)
+    return np.where(np.isnan(array) | (array < 0), -1, array == 1).astype(np.int8)
+
+
+class InOrder:
+    """A dataset in its order, in batches, each process taking its share of them.
+
+    Parameters
+    ----------
+    examples : dataset with a length
+    collate : callable
+        From a list of examples to a batch.
+    batch_size : int
+    n_workers : int
+        Processes that load.
+    """
+
+    def __init__(
+        self, examples: Any, collate: Callable[[list[Any]], Any], batch_size: int, n_workers: int
+    ) -> None:
+        self.n_examples = len(examples)
+        starts = range(0, self.n_examples, batch_size)
+        batches = [range(start, min(start + batch_size, self.n_examples)) for start in starts]
+        self._share = [list(batch) for batch in batches[share(len(batches))]]
+        self._examples, self._collate, self._n_workers = examples, collate, n_workers
+
+    def __iter__(self) -> Iterator[tuple[slice, Any]]:
+        """Rows and batch, one by one."""
+        loader = DataLoader(
+            self._examples,
+            batch_sampler=self._share,
+            collate_fn=self._collate,
+            num_workers=self._n_workers,
+        )
+        for rows, batch in zip(self._share, loader, strict=True):
+            yield slice(rows[0], rows[-1] + 1), batch
+
+    def first(self) -> Any:
+        """Batch of the first example, made anew at each call."""
+        return self._collate([self._examples[0]])
+
+    def put_together(
+        self, pieces: Iterable[tuple[slice, Tensor]], n_labels: int, device: torch.device
+    ) -> NDArray[np.float32]:
+        """Rows (examples, labels) of all processes from the pieces of this one.
+
+        Parameters
+        ----------
+        pieces : iterable of (rows, tensor)
+        n_labels : int
+        device : torch.device
+            Where processes exchange.
+        """
+        whole = torch.zeros(self.n_examples, n_labels)
+        for rows, values in pieces:
+            whole[rows] = values.float().cpu()
+        together: NDArray[np.float32] = sum_over_processes(whole.to(device)).cpu().numpy()
+        return together
+
+
+def is_indexed(dataset: Any) -> bool:
+    """Whether a dataset has a length and examples by number; a stream has not."""
+    return has_length(dataset) and not isinstance(dataset, IterableDataset | dict)
+
+
+def has_column(dataset: Any, name: str) -> bool:
+    """Whether a dataset of Hugging Face has a column of its own, not made by a transform."""
+    return name in (getattr(dataset, "column_names", None) or ())
+
+
+def column_targets(dataset: Any, n_labels: int) -> NDArray[np.int8]:
+    """All labels of a dataset of Hugging Face, without touching its other columns."""
+    column = dataset.with_format("numpy", columns=[LABELS])[:][LABELS]
+    targets = torch.from_numpy(np.array([np.asarray(row, dtype=np.float32) for row in column]))
+    checked = batch_targets({LABELS: targets}, n_labels)
+    check_values(checked)
+    return compact(checked)
