@@ -37,7 +37,7 @@ class Step(ABC):
     """
 
     report: ObjectiveOutput | None = None
-    """What the whole step came to, once its last part is in."""
+    """What the whole step came to, once its last part is in; without a graph."""
 
     def __init__(self, objective: Objective) -> None:
         self._objective = objective
@@ -69,8 +69,11 @@ class WholeStep(Step):
         whole = over_processes(part)
         self._move_weights(whole)
         output = self._objective.output(part, whole)
-        # Alone, the part is the whole: no need to ask twice.
-        self.report = output if world_size() == 1 else self._objective.output(whole, whole)
+        if world_size() > 1:
+            self._finish(whole)
+        else:  # the part is the whole: no need to ask twice
+            loss, group_losses = output.loss.detach(), output.group_losses.detach()
+            self.report = output._replace(loss=loss, group_losses=group_losses)
         return output.loss
 
 

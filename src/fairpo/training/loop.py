@@ -22,6 +22,7 @@ from fairpo.training.selection import Selector, ValidationScores
 from fairpo.training.settings import TrainingSettings
 from fairpo.training.state import Checkpoint
 from fairpo.training.step import Stepper
+from fairpo.training.step_log import StepLog
 
 N_TRACE = 50
 """Points of the trace of losses and weights over a training, enough for a picture."""
@@ -122,7 +123,7 @@ class _Loop:
         self.stepper = Stepper(policy, objective, self.optimizer, rows, settings)
         self.result = Training(selector, _copy_state(policy), {})
         every = max(1, epochs * self.n_batches // N_TRACE)
-        self.recorder = _Recorder(objective.groups.names, every, self.result)
+        self.recorder = _Recorder(objective.groups.names, device, every, self.result)
         self.n_steps = 0
         self.finished = False
         self.checkpoint = checkpoint
@@ -231,37 +232,32 @@ def _copy_state(module: torch.nn.Module) -> dict[str, Tensor]:
 
 
 class _Recorder:
-    """Collects step outputs without waiting for the device more than once a step."""
+    """Collects step outputs, for a record an epoch and a trace of the whole training."""
 
-    def __init__(self, names: tuple[str, ...], every: int, result: Training) -> None:
+    def __init__(
+        self, names: tuple[str, ...], device: torch.device, every: int, result: Training
+    ) -> None:
         self.names = names
         self.every = every
         self.result = result
-        self._start_epoch()
-
-    def _start_epoch(self) -> None:
+        self.log = StepLog(names, device)
         self.in_epoch = 0
-        self.losses = torch.zeros((), dtype=torch.float64)
-        self.group_losses = torch.zeros(len(self.names), dtype=torch.float64)
-        self.group_weights = torch.zeros(len(self.names), dtype=torch.float64)
-        self.diagnostics = torch.zeros(2, len(Diagnostics._fields), dtype=torch.float64)
+        self.losses = torch.zeros((), dtype=torch.float64, device=device)
+        self.group_weights = torch.zeros(len(names), dtype=torch.float64, device=device)
 
     def step(self, output: ObjectiveOutput, n_steps: int, epoch: float) -> None:
         """Enter a step of the whole batch, without a graph; ``n_steps`` counts it."""
         self.in_epoch += 1
-        loss, group_losses, group_weights, diagnostics = output
-        self.losses += loss.cpu()
-        self.group_losses += group_losses.cpu()
-        self.group_weights = group_weights.cpu()
-        values = torch.stack([part.double() for part in diagnostics]).cpu()
-        self.diagnostics += torch.stack([values.nan_to_num(), ~values.isnan()])
+        self.losses += output.loss
+        self.group_weights = output.group_weights
+        self.log.add(output)
         if n_steps % self.every == 0:
             self.result.trace.append(
                 {
                     "step": n_steps,
                     "epoch": round(epoch, 4),
-                    "group_weights": self._named(group_weights),
-                    "group_losses": self._named(group_losses),
+                    "group_weights": self._named(output.group_weights),
+                    "group_losses": self._named(output.group_losses),
                 }
             )
 
@@ -269,41 +265,42 @@ class _Recorder:
         self, epoch: int, epochs: int, n_steps: int, rate: float, scores: ValidationScores
     ) -> dict[str, Any]:
         """Close an epoch and return its record."""
-        totals, counts = self.diagnostics
-        means = (totals / counts).tolist()
+        means = self.log.take()
         record = {
             "epoch": epoch,
             "epochs": epochs,
             "step": n_steps,
             "learning_rate": rate,
             "loss": float(self.losses) / self.in_epoch,
-            "group_losses": self._named(self.group_losses / self.in_epoch),
+            "group_losses": {name: means.get(f"group_losses/{name}") for name in self.names},
             "group_weights": self._named(self.group_weights),
-            "diagnostics": {
-                name: none_if_nan(value)
-                for name, value in zip(Diagnostics._fields, means, strict=True)
-            },
+            "diagnostics": {name: means.get(f"diagnostics/{name}") for name in Diagnostics._fields},
             "validation": {key: none_if_nan(value) for key, value in scores.as_metrics().items()},
             "seconds": round(self.result.seconds, 4),
         }
         self.result.epochs.append(record)
-        self._start_epoch()
+        self.in_epoch = 0
+        self.losses.zero_()
         return record
 
     def state(self) -> dict[str, Any]:
         """What an epoch under way has collected."""
-        return {name: getattr(self, name) for name in _COLLECTED}
+        return {
+            "log": self.log.state(),
+            "in_epoch": self.in_epoch,
+            "losses": self.losses,
+            "group_weights": self.group_weights,
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take up :meth:`state`."""
-        for name in _COLLECTED:
-            setattr(self, name, state[name])
+        self.log.load(state["log"])
+        self.in_epoch = state["in_epoch"]
+        self.losses.copy_(state["losses"])
+        self.group_weights = state["group_weights"]
 
     def _named(self, values: Tensor) -> dict[str, float]:
-        return dict(zip(self.names, values.detach().tolist(), strict=True))
-
-
-_COLLECTED = ("in_epoch", "losses", "group_losses", "group_weights", "diagnostics")
+        return dict(zip(self.names, values.tolist(), strict=True))
 
 
 def none_if_nan(value: float) -> float | None:
