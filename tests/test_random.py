@@ -40,3 +40,10 @@ def test_the_share_is_kept_in_every_row_and_column():
         assert abs(float(share.std()) - 0.0102) < 0.001
     neighbours = (kept[1:] * kept[:-1]).mean(), (kept[:, 1:] * kept[:, :-1]).mean()
     assert all(abs(float(both) - 0.49) < 0.002 for both in neighbours)
+
+
+def test_all_or_nothing():
+    rows = torch.arange(1000)
+    assert random_keep(1.0, 3, rows).all()
+    assert random_keep(1 - 1e-17, 3, rows).all()
+    assert not random_keep(0.0, 3, rows).any()

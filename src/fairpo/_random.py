@@ -51,7 +51,7 @@ def random_bits(*keys: Tensor | int) -> Tensor:
 
 def random_keep(share: float, *keys: Tensor | int) -> Tensor:
     """Mark, at random, a share of the positions that the keys make: bool tensor."""
-    return random_bits(*keys) < int(share * 2**63)
+    return random_bits(*keys) < min(int(share * 2**63), 2**63 - 1)
 
 
 def _mix(bits: Tensor) -> Tensor:

@@ -219,12 +219,12 @@ class GroupWeights(nn.Module):
     def _watch_saturation(self, weights: Tensor) -> None:
         if self.rule == "fixed" or self._n_active < 2:
             return
-        self.saturated_steps += weights > SATURATED
+        self.saturated_steps.add_(1).mul_(weights > SATURATED)  # in a row, up to now
         self._calls += 1
         if self._calls % PATIENCE:  # reading a counter waits for the device: once in a while
             return
-        saturated = self.saturated_steps == PATIENCE
-        self.saturated_steps.zero_()
+        # From the second look on it has been told.
+        saturated = (self.saturated_steps >= PATIENCE) & (self.saturated_steps < 2 * PATIENCE)
         if bool(saturated.any()):
             group = int(saturated.long().argmax())
             name, share = self._names[group], float(weights[group])

@@ -163,9 +163,10 @@ def test_bring_your_own_reference(xy, kind):
 
 
 def test_a_run_folder_as_reference(tmp_path, npz, data):
-    from fairpo.cli.train import train
+    from fairpo.cli import app
 
-    train(str(npz), out=tmp_path / "run", method="bce", settings=["epochs=2", "hidden=[8]"])
+    options = ["--method", "bce", "--set", "epochs=2", "--set", "hidden=[8]"]
+    app(["train", str(npz), "--out", str(tmp_path / "run"), *options], standalone_mode=False)
     run = load(tmp_path / "run")
     X, y = data.features, data.targets
     model = FairPOClassifier(reference=str(tmp_path / "run"), learning_rate=1e-9, **FAST).fit(X, y)

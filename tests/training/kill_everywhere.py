@@ -22,6 +22,7 @@ from fairpo.data import MultiLabelData
 from fairpo.experiments.plan import Plan
 from fairpo.experiments.train import resume_run, train_run
 from fairpo.models import HeadSettings
+from fairpo.models.checkpoint import write_checksums
 from fairpo.training import TrainingSettings, load
 from fairpo.training.run import UNFINISHED
 from fairpo.training.unfinished import read_unfinished
@@ -120,6 +121,8 @@ def main(root, mode):
     print(json.dumps({"expected": state_of(root / "expected")}))
     if overwrite:
         assert forked(lambda: train(root / "old", False, seed=1)) == 0
+        (root / "old" / "of_old_runs_only.json").write_text("{}")
+        write_checksums(root / "old")
         print(json.dumps({"old": state_of(root / "old")}))
     when = 0
     while True:
@@ -133,7 +136,8 @@ def main(root, mode):
         assert code == KILLED, code
         found = state_of(folder) if folder.exists() else "nothing"
         assert forked(lambda f=folder: go_on(f, overwrite)) == 0
-        left = sorted(path.name for path in folder.iterdir() if not path.is_file())
+        names = {path.name for path in folder.iterdir()}
+        left = sorted(names - {path.name for path in (root / "expected").iterdir()})
         print(json.dumps({"kill": when, "found": found, "end": state_of(folder), "left": left}))
         shutil.rmtree(folder)
 

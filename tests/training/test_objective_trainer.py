@@ -45,7 +45,7 @@ class Door(ObjectiveTrainer):
         )
 
     def known_counts(self, inputs):
-        return self.objective.known_counts(inputs["wanted"])
+        return self.objective.known_counts(inputs["wanted"].to(self.args.device))
 
     def reference_inputs(self, inputs):
         if "reference" in inputs:

@@ -128,6 +128,19 @@ def test_one_process_that_dies_ends_all_and_any_number_goes_on(npz, tmp_path):
         assert (run / "checksums.json").is_file()
 
 
+def test_other_commands_run_in_one_process(npz, tmp_path):
+    environment = {**os.environ, "WORLD_SIZE": "2", "RANK": "0"}
+    result = subprocess.run(
+        [sys.executable, "-m", "fairpo", "compare", str(npz), "--out", str(tmp_path / "out")],
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
+    assert result.returncode == 2
+    assert "fairpo compare must run in one process, got 2 of them." in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
 def test_alone_nothing_is_exchanged():
     values = torch.ones(2)
     assert distributed.sum_over_processes(values) is values

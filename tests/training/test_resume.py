@@ -22,7 +22,7 @@ from fairpo.experiments.plan import Plan
 from fairpo.experiments.train import plan_of, resume_run, train_run
 from fairpo.groups import LabelPartition
 from fairpo.models import HeadSettings
-from fairpo.models.checkpoint import hold
+from fairpo.models.checkpoint import hold, write_atomic
 from fairpo.training import TrainingSettings, load
 from fairpo.training.fit import scores_reference, train_method, train_reference
 from fairpo.training.state import Checkpoint
@@ -96,6 +96,7 @@ def test_a_method_stopped_anywhere_ends_bit_identical(data, tmp_path, method, pr
     assert without_seconds(whole.epochs) == without_seconds(resumed.epochs)
     assert whole.trace == resumed.trace
     assert whole.selector == resumed.selector
+    assert whole.notes == resumed.notes
     again = run(Checkpoint(path, 1e9)).training  # finished: nothing is left to do
     assert all(
         torch.equal(whole.last_state[name], value) for name, value in again.last_state.items()
@@ -271,8 +272,19 @@ def test_a_broken_checkpoint_is_named(data, tmp_path, monkeypatch):
             resume_run(run, data, report=no_report)
 
 
-def test_a_full_disk_leaves_the_last_checkpoint_whole(tmp_path):
+def test_a_full_disk_leaves_the_old_file_whole(tmp_path):
     """A real ENOSPC: the file to write leads to /dev/full."""
+    write_atomic(tmp_path / "config.yaml", b"old")
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    (tmp_path / f".config.yaml.{os.getpid()}.tmp").symlink_to("/dev/full")
+    with pytest.raises(FairPOFileError, match=os.strerror(errno.ENOSPC)):
+        write_atomic(tmp_path / "config.yaml", b"new")
+    assert (tmp_path / "config.yaml").read_bytes() == b"old"
+    assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
+
+
+def test_a_write_that_breaks_off_leaves_the_last_checkpoint_whole(tmp_path):
     checkpoint = Checkpoint(tmp_path / "x.safetensors", 0)
     state = {
         "weights": torch.arange(3.0),
@@ -280,11 +292,14 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole(tmp_path):
         "inf": float("inf"),
     }
     checkpoint.write(state)
-    if not Path("/dev/full").exists():
-        pytest.skip("no /dev/full here")
-    (tmp_path / f".x.safetensors.{os.getpid()}.tmp").symlink_to("/dev/full")
-    with pytest.raises(FairPOFileError, match=os.strerror(errno.ENOSPC)):
+    for folder in [tmp_path, *tmp_path.parents[:2]]:
+        folder.chmod(0o777)
+
+    def too_large():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (8000, 8000))
         checkpoint.write({**state, "weights": torch.arange(300000.0)})
+
+    assert "x.safetensors: cannot be written (" in error_of(too_large)
     found = checkpoint.read()
     assert torch.equal(found.pop("weights"), state.pop("weights"))
     assert found == state
@@ -301,11 +316,53 @@ def test_a_disk_that_fills_up_ends_the_run_with_an_error_and_it_goes_on(npz, tmp
 
     full = fairpo(*command, preexec_fn=limit)
     assert full.returncode == 2
-    assert "reference.safetensors: cannot be written (File too large)" in full.stderr
+    assert "reference.safetensors: cannot be written (" in full.stderr
+    assert "File too large" in full.stderr
     assert "Traceback" not in full.stderr
     end = fairpo("train", "--resume", tmp_path / "run")
     assert end.returncode == 0, end.stderr
     assert load(tmp_path / "run").label_names
+
+
+def test_a_disk_that_fills_up_at_the_end_loses_nothing(npz, tmp_path):
+    """The checkpoints fit, the report of the finished run does not."""
+    options = ["--set", "epochs=2", "--set", "reference_epochs=2", "--set", "hidden=[8]"]
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+
+    full = fairpo("train", npz, "--out", tmp_path / "run", *options, preexec_fn=limit)
+    assert full.returncode == 2
+    assert "run: cannot be written (File too large). `fairpo train --resume" in full.stderr
+    assert not (tmp_path / "run" / "checksums.json").exists()
+    end = fairpo("train", "--resume", tmp_path / "run")
+    assert end.returncode == 0, end.stderr
+    assert "goes on after: fairpo-dpo, 2 epochs" in end.stderr
+    assert (tmp_path / "run" / "report.html").is_file()
+
+
+def test_notes_of_a_training_are_kept(data, tmp_path):
+    """Saturation is told once, by the training that was stopped and by the one that went on."""
+    head = HeadSettings(hidden=(8,))
+    settings = TrainingSettings(
+        epochs=30, reference_epochs=4, batch_size=16, patience=40, device="cpu"
+    )
+    reference = train_reference(data, head, settings)
+    groups = LabelPartition.rarest(data.targets[data.rows("train")], 0.3)
+
+    def run(checkpoint=None):
+        options = {"step_size": 1.0}
+        return train_method(
+            data, reference, groups, "fairpo-dpo", settings, options=options, checkpoint=checkpoint
+        )
+
+    whole = run().notes
+    assert sum("has held" in note for note in whole) == 1
+    for at in (150, 250):  # before and after it was told
+        path = tmp_path / f"{at}.safetensors"
+        with pytest.raises(Stopped):
+            run(Stopping(path, at))
+        assert run(Checkpoint(path, 1e9)).notes == whole
 
 
 def error_of(action):
@@ -341,7 +398,8 @@ def test_a_read_only_folder_is_told_and_keeps_the_last_checkpoint(data, tmp_path
     assert refused.startswith("FairPOFileError: ")
     assert refused.endswith("closed/run: cannot be written. Choose a folder you may write to.")
     refused = error_of(lambda: checkpoint.write({"step": 2}))
-    assert refused.endswith("closed/x.safetensors: cannot be written (Permission denied).")
+    assert "closed/x.safetensors: cannot be written (" in refused
+    assert "Permission denied" in refused
     assert checkpoint.read() == {"step": 1}
     assert [path.name for path in closed.iterdir()] == ["x.safetensors"]
     closed.chmod(0o755)
@@ -355,10 +413,10 @@ def test_writing_takes_a_small_share_of_the_time(tmp_path, monkeypatch):
     clock[0] = 30.0
     assert checkpoint.is_due()
 
-    def slow(path, content):
+    def slow(path, tensors, metadata):
         clock[0] += 10  # seconds: 5% of the time is 200
 
-    monkeypatch.setattr("fairpo.training.state.write_atomic", slow)
+    monkeypatch.setattr("fairpo.training.state.write_weights", slow)
     checkpoint.write({})
     clock[0] += 229
     assert not checkpoint.is_due()

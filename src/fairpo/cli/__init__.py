@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 
 import typer
 
-from fairpo._checks import FairPOError, FairPOWarning
+from fairpo._checks import FairPOError, FairPOWarning, value_error
 from fairpo.cli.compare import compare
 from fairpo.cli.data import app as data_app
 from fairpo.cli.demo import demo
@@ -32,8 +33,17 @@ app.add_typer(data_app, name="data")
 
 @app.callback(invoke_without_command=True)
 def _root(
+    context: typer.Context,
     version: bool = typer.Option(False, "--version", help="Print the version and stop."),
 ) -> None:
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    if several and context.invoked_subcommand not in ("train", "embed", None):
+        raise value_error(
+            f"fairpo {context.invoked_subcommand}",
+            must="run in one process",
+            got=f"{os.environ['WORLD_SIZE']} of them",
+            do="train and embed share their work among processes; the others do not.",
+        )
     if version:
         import fairpo
 

@@ -77,9 +77,11 @@ def _train(
     from fairpo.cli.show import progress_bars
     from fairpo.experiments.train import train_run
     from fairpo.report import write_report
+    from fairpo.training.distributed import is_main
     from fairpo.training.run import check_output
 
-    check_output(out, overwrite=overwrite)
+    if is_main():  # the others may look when it has begun
+        check_output(out, overwrite=overwrite)
     loaded = options.load(data, plan.data_options)
     path, kind = source
     given = None if path is None else options.load_reference(path, kind, loaded, plan)

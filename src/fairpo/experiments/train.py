@@ -76,8 +76,8 @@ def train_run(
     source = reference_source[0]
     digest = "" if source is None else digest_reference(Path(source))
     run = UnfinishedRun(folder, config, command, digest)
-    begin_run(run, overwrite=overwrite)
-    with run.forgotten_if_it_fails_at_once():
+    run = begin_run(run, overwrite=overwrite)
+    with run.forgotten_if_refused():
         return _train(run, data, plan, reference, report, progress)
 
 

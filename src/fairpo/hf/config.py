@@ -63,9 +63,9 @@ class FairPOConfig(_ObjectiveOptions, transformers.TrainingArguments):  # type: 
         is given ``groups``.
     accumulation : "lagged" or "exact"
         Read where an optimizer step has several micro-batches. ``lagged``: group weights of the
-        step before, denominators from the targets; no cost. ``exact``: a first pass without
-        gradient collects what the whole step's weights and denominators need, so that 1 x 32 rows
-        are 2 x 16; it costs a forward pass.
+        step before, denominators as far as targets tell them (numbers of pairs are guessed); no
+        cost. ``exact``: a first pass without gradient collects what the whole step's weights and
+        denominators need, so that 1 x 32 rows are 2 x 16; it costs a forward pass.
     reference : str, default "initial"
         Left out where the trainer is given a ``reference_model``. ``initial``: the model as it is
         given, for methods that have a reference. ``column``: logits in a column
@@ -145,6 +145,7 @@ class FairPOConfig(_ObjectiveOptions, transformers.TrainingArguments):  # type: 
             self._check_trainable,
             self._check_evaluation,
             self._check_parallelism,
+            self._check_label_smoothing,
         )
 
     def _check_accumulation(self) -> None:
@@ -184,6 +185,14 @@ class FairPOConfig(_ObjectiveOptions, transformers.TrainingArguments):  # type: 
                 "FairPOConfig.parallelism_config",
                 must="be None: every process must hold rows of its own",
                 got=type(self.parallelism_config).__name__,
+            )
+
+    def _check_label_smoothing(self) -> None:
+        if self.label_smoothing_factor:
+            raise value_error(
+                "FairPOConfig.label_smoothing_factor",
+                must="be 0: it belongs to a loss that is not used here",
+                got=self.label_smoothing_factor,
             )
 
 

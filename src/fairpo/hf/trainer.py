@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,12 @@ import torch
 import transformers
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from transformers.trainer import MODEL_MAPPING_NAMES
 
-from fairpo._checks import FairPOWarning, type_error, value_error
+from fairpo._checks import type_error, value_error
 from fairpo._optional import require
 from fairpo.groups import LabelGroups, parse_privileged
 from fairpo.hf.card import model_card
+from fairpo.hf.checks import check_groups, check_model, check_positives, check_reference
 from fairpo.hf.config import FairPOConfig
 from fairpo.hf.evaluation import Evaluation, objective_loss
 from fairpo.hf.examples import (
@@ -43,8 +42,6 @@ from fairpo.objectives.base import StepSums
 from fairpo.training.distributed import same_weights
 from fairpo.training.objective_trainer import ObjectiveTrainer
 from fairpo.training.random_state import same_random_state_after
-
-_MULTI_LABEL = "multi_label_classification"
 
 
 class FairPOTrainer(ObjectiveTrainer):
@@ -121,9 +118,9 @@ class FairPOTrainer(ObjectiveTrainer):
     ) -> None:
         if not isinstance(args, FairPOConfig):
             raise type_error("args", must="be a FairPOConfig", got=type(args).__name__)
-        _check_model(model)
-        _check_groups(groups, model.config.num_labels)
-        _check_reference(reference_model, model, args.reference)
+        check_model(model)
+        check_groups(groups, model.config.num_labels)
+        check_reference(reference_model, model, args.reference)
         super().__init__(
             accumulation=args.accumulation,
             model=_with_trainable(model, args.trainable, peft_config),
@@ -139,6 +136,7 @@ class FairPOTrainer(ObjectiveTrainer):
         names = self.model.config.id2label
         self._names = tuple(str(names[index]) for index in sorted(names))
         self.evaluations: dict[str, Evaluation] = {}
+        self._best_evaluations: dict[str, Evaluation] = {}
         self._method = args.method if objective is None else "an objective of its own"
         self._of_reference: list[NDArray[np.float32]] = []
         self._reference_digest: str | None = None
@@ -170,7 +168,8 @@ class FairPOTrainer(ObjectiveTrainer):
 
     def known_counts(self, inputs: dict[str, Any]) -> Tensor:
         """What the labels tell of the counts; see :meth:`ObjectiveTrainer.known_counts`."""
-        return self.objective.known_counts(batch_targets(inputs, len(self._names)))
+        labels = self._prepare_inputs({LABELS: inputs[LABELS]})
+        return self.objective.known_counts(batch_targets(labels, len(self._names)))
 
     def reference_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
         """Reference logits of a micro-batch, unless its examples brought them."""
@@ -267,12 +266,27 @@ class FairPOTrainer(ObjectiveTrainer):
             return LabelFrame.from_scores(scores, targets, self.groups.as_mapping(), self._names)
 
         return Evaluation(
-            step=self.state.global_step,
+            step=self.steps_taken,
             n_examples=len(logits),
             policy=frame(logits),
             reference=None if reference is None else frame(reference),
             loss=objective_loss(self.objective, logits, targets, reference, self.args.device),
         )
+
+    def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
+        is_best: bool = super()._determine_best_metric(metrics, trial)
+        if is_best:
+            self._best_evaluations = dict(self.evaluations)
+        return is_best
+
+    def _load_best_model(self) -> None:
+        """Load the best model; what was found of a later one says nothing of it."""
+        super()._load_best_model()
+        self.evaluations = {
+            prefix: found
+            for prefix, found in self._best_evaluations.items()
+            if found.step == self.steps_taken
+        }
 
     # Saving
 
@@ -399,7 +413,7 @@ class FairPOTrainer(ObjectiveTrainer):
             )
         groups = rule.resolve(targets, self._names, precision)
         if targets is not None:
-            _check_positives(groups, targets, self._names)
+            check_positives(groups, targets, self._names)
         return groups
 
     def _indexed(self, dataset: Any, name: str) -> Any:
@@ -464,78 +478,6 @@ class FairPOTrainer(ObjectiveTrainer):
             for rows, batch in examples
         )
         return examples.put_together(pieces, len(self._names), self.args.device)
-
-
-def _check_model(model: Any) -> None:
-    config = getattr(model, "config", None)
-    if type(model).__name__ in MODEL_MAPPING_NAMES.values():
-        raise value_error(
-            "model",
-            must="have a head that gives logits",
-            got=f"the bare backbone {type(model).__name__}",
-            do="Put fairpo's on it: fairpo.models.classifier.BackboneClassifier.on(model, names).",
-        )
-    if getattr(config, "problem_type", None) != _MULTI_LABEL:
-        raise value_error(
-            "model.config.problem_type",
-            must=f"be {_MULTI_LABEL!r}",
-            got=repr(getattr(config, "problem_type", None)),
-            do="Say so where the model is loaded: from_pretrained(..., problem_type=..., "
-            "num_labels=..., id2label=...).",
-        )
-
-
-def _check_groups(groups: Any, n_labels: int) -> None:
-    if groups is None:
-        return
-    if not isinstance(groups, LabelGroups):
-        raise type_error(
-            "groups", must="be LabelGroups or a LabelPartition", got=type(groups).__name__
-        )
-    if groups.n_labels != n_labels:
-        raise value_error(
-            "groups", must=f"be over the {n_labels} labels of the model", got=groups.n_labels
-        )
-
-
-def _check_reference(reference_model: Any, model: Any, told: str) -> None:
-    if reference_model is None:
-        return
-    if reference_model is model:
-        raise value_error(
-            "reference_model",
-            must="be another object than model, which is trained",
-            got="the same",
-            do="Leave it out: the policy as it begins is the reference then.",
-        )
-    if told != "initial":
-        raise value_error(
-            "FairPOConfig.reference",
-            must="be left out where reference_model is given",
-            got=repr(told),
-        )
-
-
-def _check_positives(
-    groups: LabelGroups, targets: NDArray[np.int8], names: tuple[str, ...]
-) -> None:
-    positives = (targets == 1).sum(0)
-    without = [names[index] for index in groups.privileged if positives[index] == 0]
-    if not without:
-        return
-    if len(without) == len(groups.privileged):
-        raise value_error(
-            "the privileged labels",
-            must="have a positive among the training examples",
-            got=f"none for {', '.join(without[:5])}",
-            do="Choose labels that occur.",
-        )
-    warnings.warn(
-        f"{len(without)} privileged labels have no positive among the training examples and cannot "
-        f"be learnt: {', '.join(without[:10])}.",
-        FairPOWarning,
-        stacklevel=4,
-    )
 
 
 def _has_adapters(model: Any) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
+from safetensors.torch import save_file as save_tensors
 from torch import Tensor
 
 from fairpo._checks import file_error
@@ -23,16 +23,24 @@ CHECKSUMS = "checksums.json"
 
 def write_atomic(path: Path, content: bytes) -> None:
     """Write a file so that a reader sees the old content or the new one, never a part."""
+    with _replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """Yield a name to write to, which then takes the place of ``path``, whole and on the disk."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
+        yield temporary
+        with temporary.open("rb") as stream:
             os.fsync(stream.fileno())
         temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise file_error(path, f"cannot be written ({error.strerror})") from error
+    except (OSError, SafetensorError) as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        problem = getattr(error, "strerror", None) or error
+        raise file_error(path, f"cannot be written ({problem})") from error
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -50,9 +58,13 @@ def read_json(path: Path) -> Any:
         raise file_error(path, f"is not valid JSON ({error})") from error
 
 
-def write_weights(path: Path, state: Mapping[str, Tensor]) -> None:
-    """Write tensors as safetensors, atomically."""
-    write_atomic(path, save_tensors({name: value.contiguous() for name, value in state.items()}))
+def write_weights(
+    path: Path, state: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write tensors as safetensors, atomically; no copy of them is made in memory."""
+    tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
+    with _replacing(path) as temporary:
+        save_tensors(tensors, temporary, metadata=None if metadata is None else dict(metadata))
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

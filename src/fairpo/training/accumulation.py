@@ -37,7 +37,11 @@ class Step(ABC):
     """
 
     report: ObjectiveOutput | None = None
-    """What the whole step came to, once its last part is in; without a graph."""
+    """What the whole step came to, once its last part is in; without a graph.
+
+    Under the weights that it moved and with the counts of the whole: what a step of one part would
+    have minimised, which a lagged step approaches.
+    """
 
     def __init__(self, objective: Objective) -> None:
         self._objective = objective

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from fairpo._checks import FairPOError
 
-_PATIENCE = timedelta(minutes=30)
+_PATIENCE = timedelta(hours=2)
 """Longest wait for a process that lives; the connections of one that died close at once."""
 
 
@@ -70,10 +70,10 @@ def sum_over_processes(values: Tensor) -> Tensor:
     """Add a tensor up over all processes; the same bits on each of them."""
     if not _many():
         return values
-    total = values.clone()
+    total = values.to(_exchange_device(), copy=True)
     with _together():
         dist.all_reduce(total)
-    return total
+    return total.to(values.device)
 
 
 def same_weights(module: torch.nn.Module) -> None:
@@ -87,8 +87,12 @@ def same_weights(module: torch.nn.Module) -> None:
 
 def share(n: int) -> slice:
     """Rows of ``range(n)`` that this process takes: contiguous, all of them taken once."""
-    edges = np.linspace(0, n, world_size() + 1).astype(int)
+    edges = _edges(n)
     return slice(int(edges[rank()]), int(edges[rank() + 1]))
+
+
+def _edges(n: int) -> NDArray[np.int64]:
+    return np.linspace(0, n, world_size() + 1).astype(np.int64)
 
 
 def gather_rows(values: NDArray[np.float32], n: int) -> NDArray[np.float32]:
@@ -106,15 +110,20 @@ def gather_rows(values: NDArray[np.float32], n: int) -> NDArray[np.float32]:
     """
     if not _many():
         return values
-    whole = torch.zeros(n, values.shape[1])
-    whole[share(n)] = torch.from_numpy(values)
-    gathered: NDArray[np.float32] = sum_over_processes(whole.to(_exchange_device())).cpu().numpy()
+    edges = _edges(n)
+    sent = torch.zeros(int(np.diff(edges).max()), values.shape[1], device=_exchange_device())
+    sent[: len(values)] = torch.from_numpy(values)
+    received = [torch.empty_like(sent) for _ in range(world_size())]
+    with _together():
+        dist.all_gather(received, sent)
+    parts = [part[:size].cpu() for part, size in zip(received, np.diff(edges), strict=True)]
+    gathered: NDArray[np.float32] = torch.cat(parts).numpy()
     return gathered
 
 
 def wait_for_all() -> None:
     """Go on when every process has come here."""
-    sum_over_processes(torch.zeros(1, device=_exchange_device()))
+    sum_over_processes(torch.zeros(1))
 
 
 def _many() -> bool:
@@ -132,7 +141,9 @@ def _together() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
+        if not (isinstance(error, dist.DistError) or "gloo" in str(error)):
+            raise
         raise FairPOError(
             f"process {rank()} lost another process of this training ({error}). The one that "
-            "stopped first says why; with --resume the run goes on from its last checkpoint."
+            "stopped first says why; then go on from the last checkpoint."
         ) from error

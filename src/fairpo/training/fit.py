@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
@@ -12,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fairpo._checks import FairPOWarning, value_error
+from fairpo._checks import value_error
 from fairpo.data.base import (
     Features,
     MultiLabelData,
@@ -246,22 +245,20 @@ def train_method(
     rows = training_rows(data, "train", reference.logits, sample_weight)
     score = _scorer(data, groups, reference.logits, settings)
     start = score_logits(reference.logits, data, groups)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", FairPOWarning)
-        training = train(
-            policy,
-            objective,
-            rows,
-            settings,
-            epochs=settings.epochs,
-            learning_rate=settings.learning_rate,
-            score=score,
-            selector=Selector(start, settings.tolerance_points / 100),
-            on_epoch=on_epoch,
-            checkpoint=checkpoint,
-        )
+    training = train(
+        policy,
+        objective,
+        rows,
+        settings,
+        epochs=settings.epochs,
+        learning_rate=settings.learning_rate,
+        score=score,
+        selector=Selector(start, settings.tolerance_points / 100),
+        on_epoch=on_epoch,
+        checkpoint=checkpoint,
+    )
     policy.load_state_dict(training.selected_state)
-    notes = [str(warning.message) for warning in caught]
+    notes = list(training.notes)
     if training.selector.fell_back:
         notes.append(
             "no gain found: no epoch within tolerance beat the reference's privileged mAP on "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fairpo._checks import FairPOWarning
 from fairpo._random import ORDER, random_bits
 from fairpo.models.head import Policy
 from fairpo.objectives import Diagnostics, Objective, ObjectiveOutput
@@ -39,6 +41,8 @@ class Training:
     last_state: dict[str, Tensor]
     epochs: list[dict[str, Any]] = field(default_factory=list)
     trace: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """What was warned of, each once."""
     seconds: float = 0.0
 
 
@@ -157,7 +161,7 @@ class _Loop:
         for batch in range(self.n_steps - (epoch - 1) * self.n_batches, self.n_batches):
             rate = self._rate(self.n_steps)
             positions = order[batch * self.batch_size : (batch + 1) * self.batch_size]
-            output = self.stepper.step(self.n_steps, positions, rate)
+            output = self._step(positions, rate)
             self.n_steps += 1
             self.recorder.step(output, self.n_steps, self.n_steps / self.n_batches)
             if self.checkpoint is not None and self.checkpoint.is_due():
@@ -178,6 +182,20 @@ class _Loop:
             self.result.last_state = _copy_state(self.policy)
             if self.checkpoint is not None:
                 self._save()
+
+    def _step(self, positions: NDArray[np.int64], rate: float) -> ObjectiveOutput:
+        """Take a step; warnings of ours become notes, which a resume keeps."""
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", FairPOWarning)
+            output = self.stepper.step(self.n_steps, positions, rate)
+        for warning in caught:
+            if not issubclass(warning.category, FairPOWarning):
+                warnings.warn_explicit(
+                    warning.message, warning.category, warning.filename, warning.lineno
+                )
+            elif str(warning.message) not in self.result.notes:
+                self.result.notes.append(str(warning.message))
+        return output
 
     def _order(self, epoch: int) -> NDArray[np.int64]:
         """Rows of an epoch, drawn from seed and epoch alone."""
@@ -205,6 +223,7 @@ class _Loop:
                 "recorder": self.recorder.state(),
                 "epochs": self.result.epochs,
                 "trace": self.result.trace,
+                "notes": self.result.notes,
                 "n_steps": self.n_steps,
                 "finished": self.finished,
                 "seconds": time.perf_counter() - self.start,
@@ -220,6 +239,7 @@ class _Loop:
         self.recorder.restore(state["recorder"])
         self.result.epochs[:] = state["epochs"]
         self.result.trace[:] = state["trace"]
+        self.result.notes[:] = state["notes"]
         self.n_steps, self.finished = state["n_steps"], state["finished"]
         self.start -= state["seconds"]
         if self.finished:

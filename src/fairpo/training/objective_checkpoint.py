@@ -1,8 +1,8 @@
 """The objective's state beside a checkpoint of ``transformers.Trainer``, which it seals.
 
 Two files, ``fairpo_objective.safetensors`` and ``fairpo_objective.json``. The second is written
-when weights, optimizer, scheduler and generators of every process lie on the disk, and lists their
-sizes; only ``trainer_state.json`` comes after it. A folder is complete if all of that is there.
+after weights, optimizer, scheduler and generators of every process, and lists their sizes; only
+``trainer_state.json`` comes after it. A folder is complete if all of that is there.
 """
 
 from __future__ import annotations

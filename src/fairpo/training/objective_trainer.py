@@ -69,6 +69,7 @@ class ObjectiveTrainer(transformers.Trainer):  # type: ignore[misc]
         self._accumulation = accumulation
         self._batches: list[Any] = []
         self._n_done = 0
+        self._loaded_step: int | None = None
 
     def use_objective(self, objective: Objective) -> None:
         """Take the objective, onto the device of the model."""
@@ -91,7 +92,11 @@ class ObjectiveTrainer(transformers.Trainer):  # type: ignore[misc]
 
     @abstractmethod
     def known_counts(self, inputs: dict[str, Any]) -> Tensor:
-        """What a micro-batch tells of its counts before the model has seen it."""
+        """What a micro-batch tells of its counts before the model has seen it.
+
+        The micro-batch is still where the data loader left it: bring no more of it to the device
+        than its targets.
+        """
 
     def reference_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
         """What the reference says of a micro-batch, unless its inputs hold it already."""
@@ -100,7 +105,12 @@ class ObjectiveTrainer(transformers.Trainer):  # type: ignore[misc]
     def identity(self) -> dict[str, Any]:
         """What a training that goes on from a checkpoint must have in common with it; JSON."""
         groups = {group.name: list(group.indices) for group in self.objective.groups.groups}
-        return {"groups": groups}
+        settings = getattr(self.objective, "settings", None)
+        return {
+            "groups": groups,
+            "settings": None if settings is None else settings.model_dump(mode="json"),
+            "accumulation": self._accumulation,
+        }
 
     def train(
         self, resume_from_checkpoint: str | bool | None = None, **arguments: Any
@@ -127,6 +137,7 @@ class ObjectiveTrainer(transformers.Trainer):  # type: ignore[misc]
             self._restore(read_checkpoint(folder, self.identity()))
             checkpoint = str(folder)
         self._batches, self._n_done = [], 0
+        self._loaded_step = None
         return super().train(resume_from_checkpoint=checkpoint, **arguments)
 
     def get_batch_samples(
@@ -173,8 +184,8 @@ class ObjectiveTrainer(transformers.Trainer):  # type: ignore[misc]
         if len(self._batches) == 1:
             return WholeStep(self.objective)
         if self._accumulation == "lagged":
-            batches = [self._prepare_inputs(batch) for batch in self._batches]
-            return LaggedStep(self.objective, [self.known_counts(batch) for batch in batches])
+            known = [self.known_counts(batch) for batch in self._batches]
+            return LaggedStep(self.objective, known)
         return ExactStep(self.objective, self._first_pass(model))
 
     def _first_pass(self, model: nn.Module) -> StepSums:
@@ -221,10 +232,19 @@ class ObjectiveTrainer(transformers.Trainer):  # type: ignore[misc]
             super()._load_from_checkpoint(resume_from_checkpoint, model)
 
     def _load_best_model(self) -> None:
+        """Load the best model, with the group weights it had."""
+        folder = Path(self.state.best_model_checkpoint)
         if self._loads_plainly():
-            self._load_weights(self.state.best_model_checkpoint)
+            self._load_weights(str(folder))
         else:
             super()._load_best_model()
+        self._restore(read_checkpoint(folder, self.identity()))
+        self._loaded_step = self.state.best_global_step
+
+    @property
+    def steps_taken(self) -> int:
+        """Optimizer steps the model has taken: the best one's, once that is loaded."""
+        return self.state.global_step if self._loaded_step is None else self._loaded_step
 
     def _loads_plainly(self) -> bool:
         """Whether weights are whole in one process's files, without adapters."""
@@ -262,7 +282,9 @@ class ObjectiveTrainer(transformers.Trainer):  # type: ignore[misc]
 def _same_buffers_after(model: nn.Module) -> Iterator[None]:
     """Restore what a forward pass moves: running statistics."""
     kept = [(buffer, buffer.clone()) for buffer in model.buffers()]
-    yield
-    with torch.no_grad():
-        for buffer, value in kept:
-            buffer.copy_(value)
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for buffer, value in kept:
+                buffer.copy_(value)

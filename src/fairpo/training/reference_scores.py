@@ -133,7 +133,8 @@ def _open(path: Path, shape: tuple[int, int]) -> NDArray[np.float32] | None:
         return None
     if logits.shape != shape or logits.dtype != np.float32:
         return None
-    os.utime(path)  # the oldest make room first
+    with suppress(OSError):  # a store of somebody else's
+        os.utime(path)  # the oldest make room first
     return logits
 
 

@@ -122,6 +122,12 @@ class TrainingSettings(BaseModel):
             )
         if self.device in ("auto", "cuda"):
             return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            raise value_error(
+                "device",
+                must="be auto or cuda where several processes train: each takes its own",
+                got=self.device,
+            )
         return torch.device(self.device)
 
 

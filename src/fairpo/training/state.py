@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from fairpo._checks import file_error
-from fairpo.models.checkpoint import write_atomic
+from fairpo.models.checkpoint import write_weights
 from fairpo.training.distributed import is_main
 
 _TENSOR = "$tensor"
@@ -51,16 +51,29 @@ class Checkpoint:
         """
         if not self.path.is_file():
             return None
+        with self._stored() as stored:
+            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+            structure = json.loads(stored.metadata()["state"])
+        state: dict[str, Any] = _unpack(structure, tensors)
+        return state
+
+    @contextmanager
+    def _stored(self) -> Iterator[Any]:
         try:
             with safe_open(self.path, framework="pt") as stored:
-                tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
-                structure = json.loads(stored.metadata()["state"])
+                yield stored
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise file_error(
                 self.path, f"is not a whole checkpoint ({error})", "Train again with --overwrite."
             ) from error
-        state: dict[str, Any] = _unpack(structure, tensors)
-        return state
+
+    def progress(self) -> tuple[int, int]:
+        """Epochs and steps that are done, read without the tensors; 0 where there is no file."""
+        if not self.path.is_file():
+            return 0, 0
+        with self._stored() as stored:
+            state = json.loads(stored.metadata()["state"])
+            return len(state["epochs"]), int(state["n_steps"])
 
     def is_due(self) -> bool:
         """Whether it is time to write."""
@@ -83,8 +96,8 @@ class Checkpoint:
             return
         start = time.monotonic()
         tensors: dict[str, Tensor] = {}
-        metadata = {"state": json.dumps(_pack(state, "", tensors))}
-        write_atomic(self.path, save_tensors(tensors, metadata))
+        structure = json.dumps(_pack(state, "", tensors))
+        write_weights(self.path, tensors, {"state": structure})
         self._last = time.monotonic()
         self._wait = (
             0.0 if not self.seconds else self.seconds + (self._last - start) / _SHARE_OF_TIME
@@ -94,7 +107,7 @@ class Checkpoint:
 def _pack(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
     """JSON in which a tensor stands as its name in ``tensors``."""
     if isinstance(value, Tensor):
-        tensors[path] = value.detach().cpu().contiguous()
+        tensors[path] = value
         return {_TENSOR: path}
     if isinstance(value, Mapping):
         items = [(key, _pack(part, f"{path}/{key}", tensors)) for key, part in value.items()]

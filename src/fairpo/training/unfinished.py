@@ -13,7 +13,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fairpo._checks import FairPOFileError, build_settings, file_error
+from fairpo._checks import (
+    FairPOFileError,
+    FairPOImportError,
+    FairPOTypeError,
+    FairPOValueError,
+    build_settings,
+    file_error,
+)
 from fairpo.models.checkpoint import (
     CHECKSUMS,
     hold,
@@ -51,12 +58,15 @@ class UnfinishedRun:
         How it was started.
     reference_digest : str
         Of the given reference, "" if it is trained here: another would change the run.
+    replaces : tuple of str
+        Files of the run that was here before, its seal first.
     """
 
     folder: Path
     config: RunConfig
     command: str = ""
     reference_digest: str = ""
+    replaces: tuple[str, ...] = ()
 
     def checkpoint(self, stage: str) -> Checkpoint:
         """Where the state of a stage ("reference" or "method") is kept."""
@@ -72,10 +82,10 @@ class UnfinishedRun:
     def place(self) -> str:
         """What is done so far, in words."""
         for stage in ("method", "reference"):
-            state = self.checkpoint(stage).read()
-            if state is not None:
+            epochs, steps = self.checkpoint(stage).progress()
+            if steps:
                 name = self.config.method if stage == "method" else "reference"
-                return f"{name}, {len(state['epochs'])} epochs, {state['n_steps']} steps"
+                return f"{name}, {epochs} epochs, {steps} steps"
         return "nothing yet"
 
     @contextmanager
@@ -88,11 +98,14 @@ class UnfinishedRun:
             yield
 
     @contextmanager
-    def forgotten_if_it_fails_at_once(self) -> Iterator[None]:
-        """Leave no folder behind where an error comes before there is anything to go on from."""
+    def forgotten_if_refused(self) -> Iterator[None]:
+        """Leave no folder behind where data or settings are refused before the first checkpoint.
+
+        After other errors (a full disk, another process that died) the run can still go on.
+        """
         try:
             yield
-        except Exception:
+        except (FairPOValueError, FairPOTypeError, FairPOImportError):
             unfinished = self.folder / UNFINISHED
             if is_main() and not any(unfinished.glob("*.safetensors")):
                 shutil.rmtree(unfinished, ignore_errors=True)
@@ -121,7 +134,7 @@ class UnfinishedRun:
             finished.mkdir()
             fill(finished)
             write_checksums(finished)
-            for name in _sealed_names(self.folder):
+            for name in (CHECKSUMS, *self.replaces):
                 (self.folder / name).unlink(missing_ok=True)
             for path in sorted(finished.iterdir(), key=lambda path: path.name == CHECKSUMS):
                 path.replace(self.folder / path.name)
@@ -137,8 +150,12 @@ class UnfinishedRun:
         shutil.rmtree(self.folder / UNFINISHED, ignore_errors=True)
 
 
-def begin_run(run: UnfinishedRun, *, overwrite: bool) -> None:
+def begin_run(run: UnfinishedRun, *, overwrite: bool) -> UnfinishedRun:
     """Lay out the folder of a run that starts; all processes go on when it is there.
+
+    Returns
+    -------
+    UnfinishedRun, which knows the files it replaces
 
     Raises
     ------
@@ -153,7 +170,11 @@ def begin_run(run: UnfinishedRun, *, overwrite: bool) -> None:
                 shutil.rmtree(left_over)
             temporary.mkdir(parents=True)
             write_config(temporary, run.config)
-            start = {"command": run.command, "reference_digest": run.reference_digest}
+            start = {
+                "command": run.command,
+                "reference_digest": run.reference_digest,
+                "replaces": _files_to_replace(run.folder),
+            }
             write_json(temporary / _START, start)
             if (run.folder / UNFINISHED).is_dir():
                 with run.held():
@@ -168,6 +189,9 @@ def begin_run(run: UnfinishedRun, *, overwrite: bool) -> None:
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     wait_for_all()
+    begun = read_unfinished(run.folder)
+    assert begun is not None
+    return begun
 
 
 def read_unfinished(folder: Path) -> UnfinishedRun | None:
@@ -184,7 +208,13 @@ def read_unfinished(folder: Path) -> UnfinishedRun | None:
         verify_checksums(folder)
         return None
     start = read_json(folder / UNFINISHED / _START)
-    return UnfinishedRun(folder, read_config(folder / UNFINISHED), **start)
+    return UnfinishedRun(
+        folder,
+        read_config(folder / UNFINISHED),
+        start["command"],
+        start["reference_digest"],
+        tuple(start["replaces"]),
+    )
 
 
 def digest_reference(path: Path) -> str:
@@ -192,8 +222,10 @@ def digest_reference(path: Path) -> str:
     return sha256(path / CHECKSUMS if path.is_dir() else path)
 
 
-def _sealed_names(folder: Path) -> list[str]:
-    """Files of the run that was here before, its seal first; none if there was none."""
-    if not (folder / CHECKSUMS).is_file():
-        return []
-    return [CHECKSUMS, *(Path(name).name for name in read_json(folder / CHECKSUMS))]
+def _files_to_replace(folder: Path) -> list[str]:
+    """Files of the run that is here: what its seal names, or what the run it replaces named."""
+    if (folder / CHECKSUMS).is_file():
+        return [Path(name).name for name in read_json(folder / CHECKSUMS)]
+    if (folder / UNFINISHED / _START).is_file():
+        return list(read_json(folder / UNFINISHED / _START)["replaces"])
+    return []
