@@ -81,6 +81,7 @@ def test_all_faults_in_one_error():
         ({"weight_rule": "rawest"}, "FairPOSettings.weight_rule must be 'raw', 'relative'"),
         ({"prediction_loss_only": True}, "prediction_loss_only must be False"),
         ({"eval_do_concat_batches": False}, "eval_do_concat_batches must be True"),
+        ({"label_smoothing_factor": 0.1}, "label_smoothing_factor must be 0"),
     ],
 )
 def test_faults(options, message):

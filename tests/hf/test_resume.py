@@ -85,13 +85,16 @@ def test_a_training_that_was_done_stays_as_it_is(straight):
     tiny.assert_same(resumed.objective.state_dict(), straight.objective.state_dict())
 
 
-def test_the_best_model_is_loaded_whole(tmp_path):
+@pytest.mark.parametrize("only_model", [False, True])
+def test_the_best_model_is_loaded_whole(tmp_path, only_model):
     class Keep(transformers.TrainerCallback):
         def __init__(self):
-            self.states = {}
+            self.states, self.objectives = {}, {}
 
         def on_step_end(self, args, state, control, model, **_):
             self.states[state.global_step] = tiny.weights(model)
+            of_now = trainer.objective.state_dict().items()
+            self.objectives[state.global_step] = {name: value.clone() for name, value in of_now}
 
     kept = Keep()
     trainer = tiny.trainer(
@@ -104,6 +107,7 @@ def test_the_best_model_is_loaded_whole(tmp_path):
         max_steps=4,
         load_best_model_at_end=True,
         metric_for_best_model="map/privileged",
+        save_only_model=only_model,
         parts={"callbacks": [kept]},
     )
     trainer.train()
@@ -111,6 +115,17 @@ def test_the_best_model_is_loaded_whole(tmp_path):
     values = tiny.logged(trainer, "eval_map/privileged")
     assert values[best - 1] == max(values)
     tiny.assert_same(tiny.weights(trainer.model), kept.states[best])
+    assert best < trainer.state.global_step  # or nothing was chosen
+    if not only_model:
+        tiny.assert_same(trainer.objective.state_dict(), kept.objectives[best])
+    # What the card says is of these weights.
+    assert trainer.evaluations["eval"].step == best
+    trainer.save_pretrained(str(tmp_path / "final"))
+    card = (tmp_path / "final" / "README.md").read_text()
+    assert f"after {best} optimizer steps" in card
+    assert f"{100 * max(values):.2f}" in card
+    trainer.evaluate()
+    assert trainer.evaluations["eval"].step == best
 
 
 def test_weights_that_are_not_all_there_are_refused(tmp_path, straight):
@@ -179,6 +194,8 @@ def test_a_checkpoint_without_our_state_is_refused(tmp_path, straight):
     [
         ({"privileged": "l5"}, "the groups of a training that goes on"),
         ({"method": "fairpo-cpo"}, "the method of a training that goes on"),
+        ({"beta": 0.1}, "the settings of a training that goes on"),
+        ({"accumulation": "exact"}, "the accumulation of a training that goes on"),
     ],
 )
 def test_another_training_is_refused(straight, options, what):

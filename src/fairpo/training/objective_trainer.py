@@ -238,7 +238,8 @@ class ObjectiveTrainer(transformers.Trainer):  # type: ignore[misc]
             self._load_weights(str(folder))
         else:
             super()._load_best_model()
-        self._restore(read_checkpoint(folder, self.identity()))
+        if not self.args.save_only_model:  # then a checkpoint holds nothing else
+            self._restore(read_checkpoint(folder, self.identity()))
         self._loaded_step = self.state.best_global_step
 
     @property
