@@ -193,7 +193,7 @@ def picture(found):
                 alt.StrokeDash("what:N", legend=None),
             )
         )
-        panels.append(lines.resolve_scale(color="independent", strokeDash="independent"))
+        panels.append(lines)
     grid = alt.vconcat(alt.hconcat(*panels[:2]), alt.hconcat(*panels[2:]))
     return grid.resolve_scale(color="independent", strokeDash="independent")
 
