@@ -194,8 +194,7 @@ def picture(found):
             )
         )
         panels.append(lines)
-    grid = alt.vconcat(alt.hconcat(*panels[:2]), alt.hconcat(*panels[2:]))
-    return grid.resolve_scale(color="independent", strokeDash="independent")
+    return alt.vconcat(alt.hconcat(*panels[:2]), alt.hconcat(*panels[2:]))
 
 
 def main():
