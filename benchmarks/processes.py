@@ -68,8 +68,8 @@ def work():
     torch.set_num_threads(1)
     with distributed.processes(torch.device("cpu")):
         found = {batch_size: measure(batch_size) for batch_size in BATCHES}
-    if distributed.is_main() and os.environ.get("RANK", "0") == "0":
-        print(json.dumps(found))
+        if distributed.is_main():
+            print(json.dumps(found))
 
 
 def launch(n_processes):

@@ -1,7 +1,7 @@
 """Several processes at one training: what they share, over torch.distributed's default group.
 
 Alone, every function here is the identity. Launched by torchrun or ``accelerate launch``, every
-process holds the same weights, optimizer, group weights and generators; each takes its share of a
+process holds the same weights, optimizer and group weights; each takes its share of a
 step's rows, and sums are what they exchange.
 """
 
@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from importlib import import_module
 
 import numpy as np
 import torch
@@ -59,6 +60,10 @@ def processes(device: torch.device) -> Iterator[None]:
     backend = "nccl" if device.type == "cuda" else "gloo"
     if device.type == "cuda":
         torch.cuda.set_device(device)
+    # Defaults in this module are the group of the moment it is imported. torch imports it with the
+    # first optimizer step; it would then hold the group past its end, and threads of gloo that
+    # live when Python stops abort the process.
+    import_module("torch.distributed.nn.functional")
     dist.init_process_group(backend, timeout=_PATIENCE)
     try:
         yield
