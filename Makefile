@@ -43,8 +43,8 @@ types: $(STAMP)
 	@$(BIN)/mypy
 
 test: lint types
-	@echo "tests"
-	@$(BIN)/python -m pytest
+	@echo "tests, one process a core"
+	@$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-slow: $(STAMP)
 	@$(BIN)/python -m pytest -m slow

@@ -8,6 +8,7 @@ import resource
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -284,6 +285,13 @@ def test_a_full_disk_leaves_the_old_file_whole(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
 
 
+def open_to_all(folder, mode):
+    """Let the user nobody reach a test's folder."""
+    while Path(tempfile.gettempdir()) in folder.parents:
+        folder.chmod(mode)
+        folder = folder.parent
+
+
 def test_a_write_that_breaks_off_leaves_the_last_checkpoint_whole(tmp_path):
     checkpoint = Checkpoint(tmp_path / "x.safetensors", 0)
     state = {
@@ -292,8 +300,7 @@ def test_a_write_that_breaks_off_leaves_the_last_checkpoint_whole(tmp_path):
         "inf": float("inf"),
     }
     checkpoint.write(state)
-    for folder in [tmp_path, *tmp_path.parents[:2]]:
-        folder.chmod(0o777)
+    open_to_all(tmp_path, 0o777)
 
     def too_large():
         resource.setrlimit(resource.RLIMIT_FSIZE, (8000, 8000))
@@ -387,8 +394,14 @@ def error_of(action):
 
 
 def test_a_read_only_folder_is_told_and_keeps_the_last_checkpoint(data, tmp_path):
-    for folder in [tmp_path, *tmp_path.parents[:2]]:
-        folder.chmod(0o755)
+    inside = tmp_path / "private" / "run"
+    inside.parent.mkdir(mode=0o700)
+    open_to_all(tmp_path, 0o755)
+    for run in (inside, tmp_path / "run"):
+        refused = error_of(lambda run=run: train_run(data, small_plan(), run, report=no_report))
+        assert refused == (
+            f"FairPOFileError: {run}: cannot be written. Choose a folder you may write to."
+        )
     closed = tmp_path / "closed"
     closed.mkdir()
     checkpoint = Checkpoint(closed / "x.safetensors", 0)

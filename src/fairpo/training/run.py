@@ -207,6 +207,15 @@ def check_output(folder: Path, *, overwrite: bool) -> None:
         The folder is not empty and ``overwrite`` is false, it holds something that is not a run,
         or its parent cannot be written.
     """
+    try:
+        _check_output(folder, overwrite)
+    except PermissionError as error:  # or to enter a folder above
+        raise file_error(
+            folder, "cannot be written", "Choose a folder you may write to."
+        ) from error
+
+
+def _check_output(folder: Path, overwrite: bool) -> None:
     if folder.exists() and not folder.is_dir():
         raise file_error(folder, "is a file, not a folder")
     entries = list(folder.iterdir()) if folder.is_dir() else []
@@ -229,7 +238,7 @@ def check_output(folder: Path, *, overwrite: bool) -> None:
             )
     parent = next(path for path in [folder, *folder.absolute().parents] if path.exists())
     if not os.access(parent, os.W_OK):
-        raise file_error(folder, "cannot be written", "Choose a folder you may write to.")
+        raise PermissionError
 
 
 def write_folder(folder: Path, fill: Callable[[Path], None], *, overwrite: bool) -> None:
