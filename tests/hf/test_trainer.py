@@ -55,6 +55,18 @@ def test_bare_backbones(tmp_path):
         tiny.trainer(tmp_path, backbone)
 
 
+def test_models_of_another_kind(tmp_path):
+    with pytest.raises(FairPOTypeError, match="model must be a model of transformers, got NoneTy"):
+        FairPOTrainer(None, tiny.config(tmp_path))
+    with pytest.raises(FairPOTypeError, match="logits, got str. The folder of a saved model"):
+        tiny.trainer(tmp_path, parts={"reference_model": "saved"})
+    with pytest.raises(FairPOTypeError, match="peft_config must be a peft.PeftConfig.* got dict"):
+        tiny.trainer(tmp_path, parts={"peft_config": {"r": 4}})
+    twice = tiny.vit(id2label=dict(enumerate("abcdea")))
+    with pytest.raises(FairPOValueError, match="the names in id2label must be unique, got 'a' mo"):
+        tiny.trainer(tmp_path, twice)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -102,6 +114,9 @@ def test_labels_without_a_positive(tmp_path):
         tiny.trainer(tmp_path, data=data, privileged="rarest:10%")
     with pytest.warns(FairPOWarning, match="1 privileged labels have no positive .* learnt: l0"):
         tiny.trainer(tmp_path, data=data, privileged="rarest:20%")
+    table = Dataset.from_dict({"pixel_values": data.x.numpy(), "labels": data.y.numpy()})
+    with pytest.raises(FairPOValueError, match="must have a positive among the training .* for l0"):
+        tiny.trainer(tmp_path, data=table.with_format("torch"), privileged="l0")
 
 
 def test_rules_that_cannot_be_followed(tmp_path):

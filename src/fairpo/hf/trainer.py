@@ -182,7 +182,18 @@ class FairPOTrainer(ObjectiveTrainer):
         if self._reference_digest is None and self._reference is not None:
             self._reference_digest = self._reference.digest()
         reference = self._reference_digest
-        return {**super().identity(), "method": self._method, "reference": reference}
+        trained = [
+            f"{name} {tuple(p.shape)}"
+            for name, p in self.model.named_parameters()
+            if p.requires_grad
+        ]
+        return {
+            "method": self._method,
+            "labels": list(self._names),
+            "trained parameters": trained,
+            **super().identity(),
+            "reference": reference,
+        }
 
     def keep_reference_logits(self, dataset: Any) -> None:
         """Run the reference over a dataset now, and use its logits wherever the dataset is used.
@@ -406,6 +417,8 @@ class FairPOTrainer(ObjectiveTrainer):
         targets = precision = None
         if rule.needs_targets:
             targets = self._targets(self._indexed(self.train_dataset, "train_dataset"))
+        elif has_column(self.train_dataset, LABELS):  # cheap to read: look at all of them
+            targets = self._targets(self.train_dataset)
         if rule.needs_reference_ap:
             dataset = self._indexed(self.eval_dataset, "eval_dataset")
             precision = average_precision(
@@ -494,4 +507,11 @@ def _with_trainable(model: Any, trainable: str, peft_config: Any) -> Any:
         )
     if peft_config is None:
         return model
-    return require("peft", extra="vision", purpose="adapters").get_peft_model(model, peft_config)
+    peft = require("peft", extra="vision", purpose="adapters")
+    if not isinstance(peft_config, peft.PeftConfig):
+        raise type_error(
+            "peft_config",
+            must="be a peft.PeftConfig, such as peft.LoraConfig(...)",
+            got=type(peft_config).__name__,
+        )
+    return peft.get_peft_model(model, peft_config)
