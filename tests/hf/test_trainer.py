@@ -86,6 +86,18 @@ def test_labels_that_do_not_fit(tmp_path, change, message):
         tiny.trainer(tmp_path, evaluated={"one": tiny.Images(8), "other": Changed(change)})
 
 
+def test_labels_of_any_example_that_are_not_0_or_1(tmp_path):
+    data = tiny.Images(64)
+    data.y[50, 1] = 0.5
+    with pytest.raises(FairPOValueError, match=r"labels must be 1, 0, or missing .*, got 0.5"):
+        tiny.trainer(tmp_path, data=data, privileged="l0", max_steps=8).train()
+
+
+def test_a_metric_of_the_best_model_that_does_not_exist(tmp_path):
+    with pytest.raises(FairPOValueError, match="metric_for_best_model 'mapp' is not .* mean 'map'"):
+        tiny.trainer(tmp_path, metric_for_best_model="eval_mapp/privileged")
+
+
 def test_an_empty_set(tmp_path):
     with pytest.raises(FairPOValueError, match="a dataset must hold an example, got none"):
         tiny.trainer(tmp_path, data=[])
@@ -111,12 +123,10 @@ def test_labels_without_a_positive(tmp_path):
     data = tiny.Images(30)
     data.y[:, 0] = 0
     with pytest.raises(FairPOValueError, match="must have a positive among the training .* for l0"):
-        tiny.trainer(tmp_path, data=data, privileged="rarest:10%")
+        tiny.trainer(tmp_path, data=table(data), privileged="l0")
     with pytest.warns(FairPOWarning, match="1 privileged labels have no positive .* learnt: l0"):
-        tiny.trainer(tmp_path, data=data, privileged="rarest:20%")
-    table = Dataset.from_dict({"pixel_values": data.x.numpy(), "labels": data.y.numpy()})
-    with pytest.raises(FairPOValueError, match="must have a positive among the training .* for l0"):
-        tiny.trainer(tmp_path, data=table.with_format("torch"), privileged="l0")
+        tiny.trainer(tmp_path, data=table(data), privileged="l0,l1")
+    assert 0 not in tiny.trainer(tmp_path, data=data, privileged="rarest:20%").groups.privileged
 
 
 def test_rules_that_cannot_be_followed(tmp_path):
@@ -154,10 +164,14 @@ def test_groups_by_rule(tmp_path):
     assert set(worst) == set(np.argsort(ap)[:2])
 
 
+def table(data):
+    columns = {"pixel_values": data.x.numpy(), "labels": data.y.numpy()}
+    return Dataset.from_dict(columns).with_format("torch")
+
+
 def test_rarest_reads_a_column_without_touching_the_images(tmp_path):
     data = tiny.Images(30)
-    table = Dataset.from_dict({"pixel_values": data.x.numpy(), "labels": data.y.numpy()})
-    by_table = tiny.trainer(tmp_path, data=table.with_format("torch"), privileged="rarest:30%")
+    by_table = tiny.trainer(tmp_path, data=table(data), privileged="rarest:30%")
     assert by_table.groups == tiny.trainer(tmp_path, data=data, privileged="rarest:30%").groups
 
 
