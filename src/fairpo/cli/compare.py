@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import shlex
 import sys
-from typing import Annotated
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fairpo.cli import options
+
+if TYPE_CHECKING:
+    from fairpo.experiments.study import Study
 
 
 def compare(
@@ -29,42 +35,84 @@ def compare(
     label_xml: options.LabelXml = None,
     reading: options.Reading = None,
     fetch: options.Fetch = False,
-    threads: options.Threads = 1,
+    jobs: options.Jobs = None,
     overwrite: options.Overwrite = False,
     as_json: options.Json = False,
 ) -> None:
-    """Compare methods from one shared reference a seed; write metrics, results and a report."""
-    from fairpo.cli.show import print_comparison, print_json, progress_bars, say
-    from fairpo.experiments.compare import compare as run_comparison
-    from fairpo.experiments.compare import write_comparison
-    from fairpo.experiments.plan import MAIN_METHODS
-    from fairpo.experiments.summary import REFERENCE
-    from fairpo.report import write_report
-    from fairpo.training.run import check_output
+    """Compare methods from one shared reference a seed; write metrics, results and a report.
 
-    check_output(out, overwrite=overwrite)
+    Stopped, the same command goes on.
+    """
+    from fairpo._checks import build_settings
+    from fairpo.experiments.plan import MAIN_METHODS
+    from fairpo.experiments.study import Study
+
     told = options.data_options(reading, format_name, data_root, label_xml, fetch)
     names = MAIN_METHODS if methods is None else tuple(name.strip() for name in methods.split(","))
-    names = names if REFERENCE in names else (REFERENCE, *names)  # what all others differ from
     plan = options.make_plan(
         data, names, privileged, tuple(range(seeds)), preset, training_preset, settings, told
     )
-    options.set_threads(threads)
-    loaded = options.load(data, told)
-    given = options.load_reference(reference, reference_kind, loaded, plan) if reference else None
-    with progress_bars() as bars:
-        metrics, rows = run_comparison(
-            loaded,
-            plan,
-            command="fairpo " + shlex.join(sys.argv[1:]),
-            reference=given,
-            progress=bars,
-        )
-    write_comparison(out, metrics, rows, write_report, overwrite=overwrite)
+    study = build_settings(Study, {name: getattr(plan, name) for name in type(plan).model_fields})
+    study.check()
+    conduct(study, out, (reference, reference_kind), jobs, overwrite, as_json)
+
+
+def conduct(
+    study: Study,
+    out: Path,
+    reference: tuple[str | None, str],
+    jobs: int | None,
+    overwrite: bool,
+    as_json: bool,
+    *,
+    more: bool = False,
+) -> None:
+    """Run a study into a folder and show what it found."""
+    from fairpo.cli.show import print_json, print_study, say, study_bars
+    from fairpo.experiments.conduct import open_study, run_study
+    from fairpo.experiments.pool import cores
+    from fairpo.models.checkpoint import read_json
+    from fairpo.report import write_report
+    from fairpo.training.run import METRICS
+    from fairpo.training.unfinished import digest_reference
+
+    if open_study(out, study, overwrite=overwrite, more=more):
+        say(f"{out} holds these results already; delete it to run again.")
+        metrics: dict[str, Any] = read_json(out / METRICS)
+    else:
+        options.set_threads(1)
+        loaded = options.load(study.data, study.data_options)
+        path, kind = reference
+        given = options.load_reference(path, kind, loaded, study) if path else None
+        with _interrupted(out), study_bars() as (epochs, count):
+            metrics = run_study(
+                study,
+                loaded,
+                out,
+                report=write_report,
+                reference=given,
+                reference_digest=digest_reference(Path(path)) if path else "",
+                command="fairpo " + shlex.join(sys.argv[1:]),
+                n_jobs=cores() if jobs is None else jobs,
+                progress=epochs,
+                count=count,
+            )
     if as_json:
         print_json(metrics)
     else:
-        print_comparison(metrics)
+        print_study(metrics)
         for note in metrics["notes"]:
             say(f"note: {note}")
         print(f"{out / 'report.html'}")
+
+
+@contextmanager
+def _interrupted(folder: Path) -> Iterator[None]:
+    """Say how to go on after Ctrl-C."""
+    from fairpo.cli.show import say
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        say(f"stopped; the same command goes on with what is left in {folder}.")
+        raise typer.Exit(130) from None

@@ -69,6 +69,10 @@ Settings = Annotated[
 Threads = Annotated[
     int, typer.Option(min=1, help="Threads of torch; 1 is fastest on busy machines.")
 ]
+Jobs = Annotated[
+    int | None,
+    typer.Option(min=1, help="Processes, each with one thread; as many as there are cores."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a run in the output folder.")]
 Out = Annotated[Path, _OUT]

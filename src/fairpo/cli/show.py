@@ -15,7 +15,9 @@ from rich.progress import (
     Progress,
     ProgressColumn,
     Task,
+    TaskID,
     TextColumn,
+    TimeElapsedColumn,
     TimeRemainingColumn,
 )
 from rich.table import Table
@@ -31,6 +33,9 @@ METRIC_TITLES = {
     "ndcg_at_5": "nDCG@5",
 }
 GROUP_TITLES = {"privileged": "P", "non_privileged": "N"}
+
+EpochBars = Callable[[str, int], Callable[[dict[str, Any]], None]]
+StudyBars = Callable[[str, int], Callable[[], None]]
 
 _CELL_WIDTH = 17
 _FIXED_WIDTH = 45
@@ -51,6 +56,39 @@ def say(text: str) -> None:
     if not is_first_process():
         return
     Console(stderr=True, highlight=False, soft_wrap=True).print(text, markup=False)
+
+
+@contextmanager
+def study_bars() -> Iterator[tuple[EpochBars, StudyBars]]:
+    """Yield what draws a study on stderr: the epochs of a training, and what of it is done."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[figures]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        training: dict[str, TaskID] = {}
+
+        def epochs(name: str, _: int) -> Callable[[dict[str, Any]], None]:
+            def show(record: dict[str, Any]) -> None:
+                figures = f"{name}, epoch {record['epoch']}: {_figures(record)}"
+                for task in training.values():
+                    bars.update(task, figures=figures)
+
+            return show
+
+        def count(name: str, total: int) -> Callable[[], None]:
+            for task in training.values():
+                bars.update(task, figures="")
+            training.clear()
+            training[name] = bars.add_task(name, total=total, figures="")
+            return lambda: bars.update(training[name], advance=1)
+
+        yield epochs, count
 
 
 @contextmanager
@@ -92,6 +130,35 @@ def _figures(record: dict[str, Any]) -> str:
     )
     scores = scores or f"{100 * (validation['map'] or 0):.1f}"
     return f"loss {record['loss']:.3f}, weights {weights}, mAP {scores}"
+
+
+def print_study(metrics: dict[str, Any]) -> None:
+    """Print the tables of a study: one, or one for each variant."""
+    if "variants" not in metrics:
+        print_comparison(metrics)
+        return
+    groups = ("privileged", "non_privileged")
+    table = Table(title=metrics["title"], title_justify="left", pad_edge=False)
+    for name in ("variant", "method", "labels in P", *(f"mAP {GROUP_TITLES[g]}" for g in groups)):
+        table.add_column(name, justify="left" if name in ("variant", "method") else "right")
+    for variant in metrics["variants"]:
+        found = variant["metrics"]
+        rows = [row for row in found["rows"] if row["epoch"] == "selected"]
+        for number, row in enumerate(rows):
+            cells = [_cell(row["cells"][f"map/{group}"]).replace("\n", " ") for group in groups]
+            table.add_row(
+                variant["name"] if number == 0 else "",
+                row["method"],
+                str(len(found["groups"][0]["labels"])) if number == 0 else "",
+                *cells,
+                end_section=number == len(rows) - 1,
+            )
+    Console(highlight=False, width=None if Console().is_terminal else 120).print(table)
+    interval = metrics["variants"][0]["metrics"]["interval"]
+    _lines(
+        "Points (x100), test rows, the selected epoch: mAP, the difference to the reference, its "
+        f"{interval['level']:.0%} interval ({interval['kind']}), * where it excludes 0."
+    )
 
 
 def print_comparison(metrics: dict[str, Any]) -> None:

@@ -108,7 +108,7 @@ class StoredFeatures:
     dtype = np.dtype(np.float32)
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:
-        self.folder = folder
+        self.folder, self._manifest = folder, manifest
         self.shape = (manifest.n_rows, manifest.n_features)
         checksums = sorted((name, file.sha256) for name, file in manifest.files.items())
         self.fingerprint = hashlib.sha256(repr(checksums).encode()).hexdigest()
@@ -121,6 +121,10 @@ class StoredFeatures:
             shard.shape[1:] != self.shape[1:] for shard in self._shards
         ):
             raise file_error(folder, "its shards do not fit its manifest", _REPAIR)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Go to another process as a folder to open there, not as its content."""
+        return type(self), (self.folder, self._manifest)
 
     def __len__(self) -> int:
         return self.shape[0]

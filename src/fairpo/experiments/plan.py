@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from fairpo._checks import value_error
+from fairpo._checks import build_settings, unknown_name, value_error
 from fairpo.data.options import DataOptions
 from fairpo.groups import LabelPartition, parse_privileged
 from fairpo.models.head import HeadSettings
@@ -40,11 +40,24 @@ class Plan(BaseModel):
     options: dict[str, Any] = {}
     training: TrainingSettings = TrainingSettings()
     head: HeadSettings = HeadSettings()
+    overrides: dict[str, dict[str, Any]] = Field(
+        {}, description="Settings of single methods, over those that all share."
+    )
     n_resamples: int = Field(1000, ge=100, description="Of the bootstrap.")
 
     def options_for(self, method: str) -> dict[str, Any]:
         """Return the options a method has; the others belong to other methods of the plan."""
-        return {name: value for name, value in self.options.items() if accepts(method, name)}
+        shared = {name: value for name, value in self.options.items() if accepts(method, name)}
+        own = self.overrides.get(method, {})
+        return shared | {k: v for k, v in own.items() if k not in TrainingSettings.model_fields}
+
+    def training_for(self, method: str) -> TrainingSettings:
+        """Return how a method is trained."""
+        own = self.overrides.get(method, {})
+        changes = {name: own[name] for name in own if name in TrainingSettings.model_fields}
+        if not changes:
+            return self.training
+        return build_settings(TrainingSettings, {**self.training.model_dump(), **changes})
 
     def check(self) -> None:
         """Refuse unknown methods, options nobody has, and values out of range, before any work.
@@ -57,8 +70,10 @@ class Plan(BaseModel):
         groups = LabelPartition.from_indices([0], 2)
         for method in self.methods:
             objective = make_objective(method, groups, self.preset, **self.options_for(method))
-            if self.training.sampled_labels:
+            if self.training_for(method).sampled_labels:
                 objective.check_sampled()
+        for method, own in self.overrides.items():
+            _check_override(method, own, self.methods)
         if self.training.sampled_labels and self.head.kind == "per-label":
             raise value_error(
                 "HeadSettings.kind",
@@ -71,3 +86,28 @@ class Plan(BaseModel):
         for option, value in self.options.items():
             if not any(accepts(method, option) for method in self.methods):
                 make_objective(self.methods[-1], groups, self.preset, **{option: value})
+
+
+_OF_ALL = {
+    "seed",
+    "device",
+    "sampled_labels",
+    "tolerance_points",
+    "reference_epochs",
+    "reference_learning_rate",
+    "reference_cache_mb",
+    "checkpoint_seconds",
+}
+"""Training settings that methods must share: of the reference, and of the rule of selection."""
+
+
+def _check_override(method: str, own: dict[str, Any], methods: tuple[str, ...]) -> None:
+    if method not in methods:
+        raise unknown_name("method", method, methods, of="methods of this plan, in overrides")
+    shared = sorted(_OF_ALL & own.keys())
+    if shared:
+        raise value_error(
+            f"overrides of {method}",
+            must=f"leave {', '.join(sorted(_OF_ALL))} to all methods",
+            got=", ".join(shared),
+        )

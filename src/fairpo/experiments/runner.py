@@ -1,11 +1,11 @@
-"""Run the methods of a plan for one seed and keep what the evidence needs."""
+"""Train the reference of a seed and methods from it, and keep what the evidence needs."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,31 +33,76 @@ ProgressFactory = Callable[[str, int], EpochCallback]
 """``(what is trained, most epochs) -> callback`` for each epoch's record."""
 
 
-TestScores: TypeAlias = NDArray[np.float32] | LabelBlockMetrics
-"""Logits (test rows, labels), or, where labels are sampled, figures from one pass over them."""
+SplitScores: TypeAlias = NDArray[np.float32] | LabelBlockMetrics
+"""Logits (rows, labels), or, where labels are sampled, figures from one pass over them."""
 
 
-@dataclass
+@dataclass(frozen=True)
+class ModelScores:
+    """What a model says of the rows that no training saw.
+
+    Parameters
+    ----------
+    test, validation : SplitScores
+    """
+
+    test: SplitScores
+    validation: SplitScores
+
+
+@dataclass(frozen=True)
 class MethodResult:
-    """One method under one seed: scores on the test rows, and how it went."""
+    """One method under one seed: its scores, and how it went.
+
+    Parameters
+    ----------
+    method : str
+    seed : int
+    selected, last : ModelScores
+        Of the epoch that is kept, and of the last one.
+    selected_epoch : int
+        0 is the reference.
+    n_epochs : int
+    fell_back : bool or None
+        Whether the reference was returned; None for the reference's own method.
+    seconds : float
+        Of training.
+    trace : list of dict
+        Group losses and weights over the training.
+    notes : list of str
+    """
 
     method: str
     seed: int
-    selected: TestScores
-    last: TestScores
-    fitted: FittedMethod
+    selected: ModelScores
+    last: ModelScores
+    selected_epoch: int
+    n_epochs: int
+    fell_back: bool | None
     seconds: float
+    trace: list[dict[str, Any]]
+    notes: list[str]
 
 
-@dataclass
+@dataclass(frozen=True)
 class SeedResults:
-    """All methods under one seed, from one shared reference."""
+    """All methods under one seed, from one shared reference.
+
+    Parameters
+    ----------
+    seed : int
+    groups : LabelGroups
+    start : ModelScores
+        The reference's.
+    notes : list of str
+        Of the reference.
+    results : list of MethodResult
+    """
 
     seed: int
-    reference: Reference
-    start: TestScores
-    """The reference's."""
     groups: LabelGroups
+    start: ModelScores
+    notes: list[str]
     results: list[MethodResult]
 
 
@@ -66,17 +111,8 @@ def silent(_: str, __: int) -> EpochCallback:
     return lambda record: None
 
 
-def run_seed(
-    data: MultiLabelData,
-    plan: Plan,
-    seed: int,
-    *,
-    reference: Reference | None = None,
-    groups: LabelGroups | None = None,
-    progress: ProgressFactory = silent,
-    checkpoint: Callable[[str], Checkpoint | None] = lambda stage: None,
-) -> SeedResults:
-    """Train the reference once and every method of the plan from it.
+class SeedRunner:
+    """The reference of a seed, and methods trained from it.
 
     Parameters
     ----------
@@ -92,70 +128,93 @@ def run_seed(
     checkpoint : callable
         Where the state of a stage, "reference" or "method", is kept.
     """
-    data.require_features()
-    training = plan.training.model_copy(update={"seed": seed})
-    rule = parse_privileged(plan.privileged)
-    if groups is None and not rule.needs_reference_ap:
-        groups = choose_groups(rule, data, None)
-    if reference is None:
-        callback = progress(f"reference {seed}", training.reference_epochs)
-        reference = train_reference(
-            data, plan.head, training, on_epoch=callback, checkpoint=checkpoint("reference")
-        )
-    if groups is None:
-        groups = choose_groups(rule, data, reference)
-    judge = _Judge(data, reference, groups, in_blocks=training.sampled_labels > 0)
-    start_scores = judge.reference_scores()
-    results = []
-    for method in plan.methods:
+
+    def __init__(
+        self,
+        data: MultiLabelData,
+        plan: Plan,
+        seed: int,
+        *,
+        reference: Reference | None = None,
+        groups: LabelGroups | None = None,
+        progress: ProgressFactory = silent,
+        checkpoint: Callable[[str], Checkpoint | None] = lambda stage: None,
+    ) -> None:
+        data.require_features()
+        self.data, self.plan, self.seed = data, plan, seed
+        self._progress, self._checkpoint = progress, checkpoint
+        training = plan.training.model_copy(update={"seed": seed})
+        rule = parse_privileged(plan.privileged)
+        if groups is None and not rule.needs_reference_ap:
+            groups = choose_groups(rule, data, None)
+        start = time.perf_counter()
+        if reference is None:
+            reference = train_reference(
+                data,
+                plan.head,
+                training,
+                on_epoch=progress(f"reference {seed}", training.reference_epochs),
+                checkpoint=checkpoint("reference"),
+            )
+        self.seconds = time.perf_counter() - start
+        self.reference = reference
+        self.groups = choose_groups(rule, data, reference) if groups is None else groups
+        self._in_blocks = training.sampled_labels > 0
+        self.start = ModelScores(self._of_reference("test"), self._of_reference("validation"))
+
+    def run(self, method: str) -> tuple[MethodResult, FittedMethod]:
+        """Train a method of the plan; its scores, and the model."""
+        plan = self.plan
+        training = plan.training_for(method).model_copy(update={"seed": self.seed})
         start = time.perf_counter()
         fitted = train_method(
-            data,
-            reference,
-            groups,
+            self.data,
+            self.reference,
+            self.groups,
             method,
             training,
             preset=plan.preset,
             options=plan.options_for(method),
             head=plan.head,
-            on_epoch=progress(f"{method} {seed}", training.epochs),
-            checkpoint=checkpoint("method"),
+            on_epoch=self._progress(f"{method} {self.seed}", training.epochs),
+            checkpoint=self._checkpoint("method"),
         )
         seconds = time.perf_counter() - start
         # A policy that is the reference keeps its very scores, so that differences are exactly 0.
         is_reference = not get_method(method).continues
-        untrained = is_reference and reference.training is None
-        selected = last = start_scores
-        if not (is_reference or fitted.fell_back):
-            selected = judge.scores(fitted.policy)
-        if not untrained:
-            last = judge.scores(fitted.last_policy())
-        results.append(MethodResult(method, seed, selected, last, fitted, seconds))
-    return SeedResults(seed, reference, start_scores, groups, results)
+        untrained = is_reference and self.reference.training is None
+        as_reference = is_reference or fitted.fell_back
+        result = MethodResult(
+            method=method,
+            seed=self.seed,
+            selected=self.start if as_reference else self._scores(fitted.policy),
+            last=self.start if untrained else self._scores(fitted.last_policy()),
+            selected_epoch=fitted.training.selector.best_epoch,
+            n_epochs=len(fitted.training.epochs),
+            fell_back=None if is_reference else fitted.fell_back,
+            seconds=seconds,
+            trace=[] if is_reference else fitted.training.trace,
+            notes=list(fitted.notes),
+        )
+        return result, fitted
 
-
-@dataclass(frozen=True)
-class _Judge:
-    """Scores of policies on the test rows."""
-
-    data: MultiLabelData
-    reference: Reference
-    groups: LabelGroups
-    in_blocks: bool
-
-    def reference_scores(self) -> TestScores:
-        rows = self.data.rows("test")
-        if not self.in_blocks:
+    def _of_reference(self, split: str) -> SplitScores:
+        rows = self.data.rows(split)
+        if not self._in_blocks:
             logits: NDArray[np.float32] = self.reference.logits[rows]
             return logits
-        return self._figures(scores_by_label(self.reference.logits, rows))
+        return self._figures(scores_by_label(self.reference.logits, rows), split)
 
-    def scores(self, policy: Policy) -> TestScores:
-        if not self.in_blocks:
-            return predict_logits(policy, training_rows(self.data, "test", self.reference.logits))
-        rows, logits = self.data.rows("test"), self.reference.logits
-        return self._figures(LabelScores(policy, self.data.features, rows, logits))
+    def _scores(self, policy: Policy) -> ModelScores:
+        return ModelScores(self._of_policy(policy, "test"), self._of_policy(policy, "validation"))
 
-    def _figures(self, score: LabelScorer) -> LabelBlockMetrics:
-        targets = self.data.targets[self.data.rows("test")]
+    def _of_policy(self, policy: Policy, split: str) -> SplitScores:
+        logits = self.reference.logits
+        if not self._in_blocks:
+            return predict_logits(policy, training_rows(self.data, split, logits))
+        score = LabelScores(policy, self.data.features, self.data.rows(split), logits)
+        return self._figures(score, split)
+
+    def _figures(self, score: LabelScorer, split: str) -> LabelBlockMetrics:
+        targets = self.data.targets[self.data.rows(split)]
         return evaluate_label_blocks(score, targets, self.groups.as_mapping())

@@ -5,7 +5,9 @@ The result is ``metrics.json``, all that tables and reports read.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,9 +15,10 @@ from numpy.typing import NDArray
 from scipy import stats
 
 import fairpo
+from fairpo._checks import FairPOError, FairPOWarning
 from fairpo.data.base import MultiLabelData, Targets, dense_targets, positive_counts
 from fairpo.experiments.plan import Plan
-from fairpo.experiments.runner import MethodResult, SeedResults, TestScores
+from fairpo.experiments.runner import MethodResult, SeedResults, SplitScores
 from fairpo.groups import LabelGroups
 from fairpo.metrics import (
     LabelBlockMetrics,
@@ -25,8 +28,10 @@ from fairpo.metrics import (
     bootstrap_metrics,
     percentile_interval,
 )
-from fairpo.objectives.catalogue import get_method
+from fairpo.models.checkpoint import write_json
+from fairpo.objectives.catalogue import REFERENCE, get_method
 from fairpo.training.loop import none_if_nan
+from fairpo.training.run import METRICS as METRICS_FILE
 
 METRICS = ("map", "sample_f1", "label_accuracy", "exact_match")
 LABEL_BLOCK_METRICS = ("map", "precision_at_1", "precision_at_5", "ndcg_at_5")
@@ -35,7 +40,6 @@ MOST_LISTED_LABELS = 2000
 
 MOST_NAMED = 20
 LEVEL = 0.95
-REFERENCE = "bce"
 FEWEST_SEEDS_FOR_T = 5
 """Below this a t interval over seeds says next to nothing."""
 
@@ -94,8 +98,8 @@ def summarise(
             "n_resamples": plan.n_resamples,
         },
         "rows": [
-            _row(seeds, scored, result.method, epoch)
-            for result in seeds[0].results
+            _row(seeds, scored, method, epoch)
+            for method in _methods(seeds)
             for epoch in ("selected", "last")
         ],
         "per_label": _per_label(data, seeds, groups),
@@ -105,46 +109,59 @@ def summarise(
     }
 
 
-def result_rows(data: MultiLabelData, plan: Plan, results: SeedResults) -> list[dict[str, Any]]:
-    """One row for ``results.jsonl`` for each method of a seed: all metrics, selected and last."""
-    targets = data.targets[data.rows("test")]
-    mapping = results.groups.as_mapping()
+Report = Callable[[Path], object]
+"""Adds a report to a folder that holds ``metrics.json``."""
 
-    def metrics(scores: TestScores) -> dict[str, Any]:
+
+def write_summary(folder: Path, metrics: dict[str, Any], report: Report) -> None:
+    """Write ``metrics.json`` and a report into a folder; a report that fails costs no figure."""
+    write_json(folder / METRICS_FILE, metrics)
+    try:
+        report(folder)
+    except FairPOError as error:
+        warnings.warn(f"there is no report: {error}", FairPOWarning, stacklevel=2)
+
+
+def result_row(
+    data: MultiLabelData, plan: Plan, groups: LabelGroups, result: MethodResult
+) -> dict[str, Any]:
+    """What ``results.jsonl`` says of a method under a seed: all metrics, selected and last."""
+    targets = data.targets[data.rows("test")]
+    mapping = groups.as_mapping()
+
+    def metrics(scores: SplitScores) -> dict[str, Any]:
         if isinstance(scores, LabelBlockMetrics):
             return {key: none_if_nan(value) for key, value in scores.values.items()}
         return LabelFrame.from_scores(
             scores, dense_targets(targets), mapping, data.label_names, batch_mean=True
         ).to_dict()
 
-    return [
-        {
-            "data": data.name,
-            "method": result.method,
-            "seed": result.seed,
-            "preset": plan.preset,
-            "options": plan.options_for(result.method),
-            "privileged": [data.label_names[index] for index in results.groups.privileged],
-            "selected_epoch": result.fitted.training.selector.best_epoch,
-            "epochs": len(result.fitted.training.epochs),
-            "fell_back": _falls_back(result),
-            "seconds": round(result.seconds, 3),
-            "selected": metrics(result.selected),
-            "last": metrics(result.last),
-            "notes": result.fitted.notes,
-            "training": plan.training.model_dump(mode="json"),
-            "head": plan.head.model_dump(mode="json"),
-            "version": fairpo.__version__,
-        }
-        for result in results.results
-    ]
+    return {
+        "data": data.name,
+        "method": result.method,
+        "seed": result.seed,
+        "preset": plan.preset,
+        "options": plan.options_for(result.method),
+        "privileged": [data.label_names[index] for index in groups.privileged],
+        "selected_epoch": result.selected_epoch,
+        "epochs": result.n_epochs,
+        "fell_back": result.fell_back,
+        "seconds": round(result.seconds, 3),
+        "selected": metrics(result.selected.test),
+        "last": metrics(result.last.test),
+        "notes": result.notes,
+        "training": plan.training_for(result.method).model_dump(mode="json"),
+        "head": plan.head.model_dump(mode="json"),
+        "version": fairpo.__version__,
+    }
 
 
 def _row(seeds: Sequence[SeedResults], scored: _Scored, method: str, epoch: str) -> dict[str, Any]:
-    results = [result for seed in seeds for result in seed.results if result.method == method]
-    fallbacks = [back for result in results if (back := _falls_back(result)) is not None]
-    ends: list[TestScores] = [getattr(result, epoch) for result in results]
-    starts = [seed.start for seed in seeds]
+    pairs = _of_method(seeds, method)
+    results = [result for _, result in pairs]
+    fallbacks = [result.fell_back for result in results if result.fell_back is not None]
+    ends: list[SplitScores] = [getattr(result, epoch).test for result in results]
+    starts = [seed.start.test for seed, _ in pairs]
     if not get_method(method).continues and epoch == "selected":
         starts = []  # it is the reference: there is no difference to show
     return {
@@ -161,8 +178,17 @@ def _row(seeds: Sequence[SeedResults], scored: _Scored, method: str, epoch: str)
     }
 
 
+def _of_method(seeds: Sequence[SeedResults], method: str) -> list[tuple[SeedResults, MethodResult]]:
+    """The seeds under which a method has a result; one that crashed has none."""
+    return [(seed, result) for seed in seeds for result in seed.results if result.method == method]
+
+
+def _methods(seeds: Sequence[SeedResults]) -> list[str]:
+    return list(dict.fromkeys(result.method for seed in seeds for result in seed.results))
+
+
 def _cell(
-    scored: _Scored, key: str, ends: Sequence[TestScores], starts: Sequence[TestScores]
+    scored: _Scored, key: str, ends: Sequence[SplitScores], starts: Sequence[SplitScores]
 ) -> dict[str, Any]:
     values = scored.values(key, ends)
     cell: dict[str, Any] = {"value": none_if_nan(float(values.mean()))}
@@ -188,11 +214,11 @@ class _Scored(Protocol):
     without_interval: str
     """What of this has no interval, in words that go on a sentence."""
 
-    def values(self, key: str, scores: Sequence[TestScores]) -> NDArray[np.float64]:
+    def values(self, key: str, scores: Sequence[SplitScores]) -> NDArray[np.float64]:
         """One value for each of some scores."""
 
     def interval(
-        self, key: str, ends: Sequence[TestScores], starts: Sequence[TestScores]
+        self, key: str, ends: Sequence[SplitScores], starts: Sequence[SplitScores]
     ) -> tuple[float, float]:
         """Interval of the mean difference; NaN where there is none."""
 
@@ -203,7 +229,7 @@ def _score(
     clusters: NDArray[np.int64] | None,
     n_resamples: int,
 ) -> _Scored:
-    if isinstance(seeds[0].start, LabelBlockMetrics):
+    if isinstance(seeds[0].start.test, LabelBlockMetrics):
         return _Figures(clusters, n_resamples)
     return _Logits(data, seeds, clusters, n_resamples)
 
@@ -221,8 +247,8 @@ class _Logits:
         clusters: NDArray[np.int64] | None,
         n_resamples: int,
     ) -> None:
-        scores = [seed.start for seed in seeds]
-        scores += [end for seed in seeds for r in seed.results for end in (r.selected, r.last)]
+        scores = [seed.start.test for seed in seeds]
+        scores += [m.test for seed in seeds for r in seed.results for m in (r.selected, r.last)]
         # Many policies are the reference or their own last epoch: score each array once.
         distinct: dict[int, Any] = {id(array): array for array in scores}
         self._place = {key: place for place, key in enumerate(distinct)}
@@ -235,19 +261,19 @@ class _Logits:
             n_resamples=n_resamples,
         )
 
-    def values(self, key: str, scores: Sequence[TestScores]) -> NDArray[np.float64]:
+    def values(self, key: str, scores: Sequence[SplitScores]) -> NDArray[np.float64]:
         column = self._bootstrap.keys.index(key)
         return self._bootstrap.values[self._runs(scores), column]
 
     def interval(
-        self, key: str, ends: Sequence[TestScores], starts: Sequence[TestScores]
+        self, key: str, ends: Sequence[SplitScores], starts: Sequence[SplitScores]
     ) -> tuple[float, float]:
         resampled = self._bootstrap.of(key)
         difference = resampled[self._runs(ends)] - resampled[self._runs(starts)]
         low, high = percentile_interval(difference.mean(0), LEVEL)
         return float(low), float(high)
 
-    def _runs(self, scores: Sequence[TestScores]) -> list[int]:
+    def _runs(self, scores: Sequence[SplitScores]) -> list[int]:
         return [self._place[id(array)] for array in scores]
 
 
@@ -260,11 +286,11 @@ class _Figures:
     def __init__(self, clusters: NDArray[np.int64] | None, n_resamples: int) -> None:
         self._clusters, self._n_resamples = clusters, n_resamples
 
-    def values(self, key: str, scores: Sequence[TestScores]) -> NDArray[np.float64]:
+    def values(self, key: str, scores: Sequence[SplitScores]) -> NDArray[np.float64]:
         return np.array([_figures(each).values[key] for each in scores])
 
     def interval(
-        self, key: str, ends: Sequence[TestScores], starts: Sequence[TestScores]
+        self, key: str, ends: Sequence[SplitScores], starts: Sequence[SplitScores]
     ) -> tuple[float, float]:
         if key not in _figures(ends[0]).by_row:
             return np.nan, np.nan
@@ -279,7 +305,7 @@ class _Figures:
         return float(low), float(high)
 
 
-def _figures(scores: TestScores) -> LabelBlockMetrics:
+def _figures(scores: SplitScores) -> LabelBlockMetrics:
     assert isinstance(scores, LabelBlockMetrics)
     return scores
 
@@ -290,11 +316,6 @@ def _t_interval(by_seed: NDArray[np.float64]) -> tuple[float | None, float | Non
         return none_if_nan(float(by_seed.mean())), none_if_nan(float(by_seed.mean()))
     low, high = stats.t.interval(LEVEL, len(by_seed) - 1, float(by_seed.mean()), error)
     return none_if_nan(float(low)), none_if_nan(float(high))
-
-
-def _falls_back(result: MethodResult) -> bool | None:
-    """Whether the reference was returned; undefined for the reference's own method."""
-    return result.fitted.fell_back if get_method(result.method).continues else None
 
 
 def _title(data: MultiLabelData, plan: Plan) -> str:
@@ -323,15 +344,15 @@ def _per_label(
     train = positive_counts(data.targets[data.rows("train")])
     test = positive_counts(targets)
 
-    def mean_ap(scores: Sequence[TestScores]) -> NDArray[np.float64]:
+    def mean_ap(scores: Sequence[SplitScores]) -> NDArray[np.float64]:
         return np.asarray(np.mean([_label_ap(each, targets) for each in scores], axis=0))
 
-    methods = [result.method for result in seeds[0].results]
-    start = mean_ap([seed.start for seed in seeds])
+    methods = _methods(seeds)
+    start = mean_ap([seed.start.test for seed in seeds])
     ap, last = (
         {
-            method: mean_ap([getattr(seed.results[number], epoch) for seed in seeds])
-            for number, method in enumerate(methods)
+            method: mean_ap([getattr(r, epoch).test for _, r in _of_method(seeds, method)])
+            for method in methods
         }
         for epoch in ("selected", "last")
     )
@@ -361,7 +382,7 @@ def _listed_labels(groups: LabelGroups, test: NDArray[np.int64]) -> list[int]:
     return sorted(listed)
 
 
-def _label_ap(scores: TestScores, targets: Targets) -> NDArray[np.float64]:
+def _label_ap(scores: SplitScores, targets: Targets) -> NDArray[np.float64]:
     if isinstance(scores, LabelBlockMetrics):
         return scores.average_precision
     return average_precision(scores, dense_targets(targets))
@@ -372,8 +393,7 @@ def _traces(seeds: Sequence[SeedResults]) -> list[dict[str, Any]]:
         {"method": result.method, "seed": result.seed, **point}
         for seed in seeds
         for result in seed.results
-        if get_method(result.method).continues
-        for point in result.fitted.training.trace
+        for point in result.trace
     ]
 
 
@@ -381,9 +401,10 @@ def _undefined(
     data: MultiLabelData, seeds: Sequence[SeedResults], groups: LabelGroups
 ) -> dict[str, Any]:
     test = data.rows("test")
-    if isinstance(seeds[0].start, LabelBlockMetrics):
+    start = seeds[0].start.test
+    if isinstance(start, LabelBlockMetrics):
         without = np.flatnonzero(positive_counts(data.targets[test]) == 0)
-        values = seeds[0].start.values
+        values = start.values
         return {
             "n_labels_without_positives": len(without),
             "labels_without_positives": [data.label_names[n] for n in without[:MOST_NAMED]],
@@ -393,7 +414,7 @@ def _undefined(
             },
         }
     frame = LabelFrame.from_scores(
-        seeds[0].start, data.targets_of(test), groups.as_mapping(), data.label_names
+        start, data.targets_of(test), groups.as_mapping(), data.label_names
     )
     names = frame.undefined.labels_without_positives["all"]
     return {
@@ -407,13 +428,15 @@ def _undefined(
 
 
 def _notes(seeds: Sequence[SeedResults], groups: LabelGroups, data: MultiLabelData) -> list[str]:
-    notes = list(seeds[0].reference.notes)
+    notes = list(seeds[0].notes)
     privileged = set(groups.privileged.tolist())
     if len(privileged) == data.n_labels:
         notes.append("Every label is privileged: there is no label to hold to the reference.")
-    for number, result in enumerate(seeds[0].results):
-        per_seed = [seed.results[number] for seed in seeds]
-        for text in dict.fromkeys(note for r in per_seed for note in r.fitted.notes):
-            count = sum(text in r.fitted.notes for r in per_seed)
-            notes.append(f"{result.method} ({count} of {len(seeds)} seeds): {text}")
+    for method in _methods(seeds):
+        results = [result for _, result in _of_method(seeds, method)]
+        if len(results) < len(seeds):
+            notes.append(f"{method}: only {len(results)} of {len(seeds)} seeds have a result.")
+        for text in dict.fromkeys(note for result in results for note in result.notes):
+            count = sum(text in result.notes for result in results)
+            notes.append(f"{method} ({count} of {len(seeds)} seeds): {text}")
     return notes

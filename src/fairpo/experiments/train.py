@@ -8,13 +8,13 @@ from typing import Any
 import fairpo
 from fairpo._checks import build_settings, value_error
 from fairpo.data.base import MultiLabelData, fingerprint
-from fairpo.experiments.compare import Report, write_results
 from fairpo.experiments.plan import Plan
-from fairpo.experiments.runner import ProgressFactory, run_seed, silent
-from fairpo.experiments.summary import REFERENCE, result_rows, summarise
+from fairpo.experiments.runner import ProgressFactory, SeedResults, SeedRunner, silent
+from fairpo.experiments.summary import Report, result_row, summarise, write_summary
+from fairpo.objectives.catalogue import REFERENCE
 from fairpo.training.distributed import is_main
 from fairpo.training.fit import Reference
-from fairpo.training.run import RunConfig, write_run
+from fairpo.training.run import RunConfig, write_jsonl, write_run
 from fairpo.training.unfinished import UnfinishedRun, begin_run, digest_reference
 
 
@@ -139,7 +139,7 @@ def _train(
     progress: ProgressFactory,
 ) -> dict[str, Any] | None:
     with run.held():
-        results = run_seed(
+        runner = SeedRunner(
             data,
             plan,
             plan.seeds[0],
@@ -147,13 +147,20 @@ def _train(
             progress=progress,
             checkpoint=run.checkpoint,
         )
+        ran = [runner.run(method) for method in plan.methods]
         if not is_main():
             return None
-        metrics = summarise(data, plan, [results], kind="run", command=run.command)
+        results = [result for result, _ in ran]
+        seed = SeedResults(
+            runner.seed, runner.groups, runner.start, runner.reference.notes, results
+        )
+        metrics = summarise(data, plan, [seed], kind="run", command=run.command)
+        rows = [result_row(data, plan, runner.groups, result) for result in results]
 
         def fill(target: Path) -> None:
-            write_run(target, run.config, results.results[-1].fitted, results.reference, data)
-            write_results(target, metrics, result_rows(data, plan, results), report)
+            write_run(target, run.config, ran[-1][1], runner.reference, data)
+            write_jsonl(target / "results.jsonl", rows)
+            write_summary(target, metrics, report)
 
         run.finish(fill)
     return metrics

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save_file as save_tensors
 from torch import Tensor
@@ -81,6 +81,15 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     except OSError as error:
         raise file_error(path, f"cannot be read ({error.strerror})") from error
     except SafetensorError as error:
+        raise file_error(path, f"is not a whole safetensors file ({error})") from error
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """Read what :func:`write_weights` was given beside the tensors."""
+    try:
+        with safe_open(path, framework="pt") as stored:
+            return dict(stored.metadata() or {})
+    except (OSError, SafetensorError) as error:
         raise file_error(path, f"is not a whole safetensors file ({error})") from error
 
 

@@ -35,6 +35,9 @@ class Method:
     continues: bool = True
 
 
+REFERENCE = "bce"
+"""The method that the reference is trained by."""
+
 METHODS: dict[str, Method] = {
     "bce": Method("binary cross-entropy: the reference itself", continues=False),
     "bce-continued": Method("cross-entropy continued for the same extra budget"),

@@ -1,0 +1,332 @@
+"""Run a study to its end, from wherever it stands, and write it up."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import fairpo
+from fairpo._checks import FairPOError, file_error
+from fairpo.data.base import MultiLabelData, fingerprint
+from fairpo.experiments.ledger import STUDY, Ledger
+from fairpo.experiments.pool import in_processes
+from fairpo.experiments.runner import (
+    MethodResult,
+    ModelScores,
+    ProgressFactory,
+    SeedResults,
+    silent,
+)
+from fairpo.experiments.scores import read_scores
+from fairpo.experiments.study import Study, Variant, read_study, write_study
+from fairpo.experiments.summary import Report, summarise, write_summary
+from fairpo.experiments.trials import Bench, Trial, failed
+from fairpo.groups import LabelGroups, parse_privileged
+from fairpo.models.checkpoint import (
+    CHECKSUMS,
+    hold,
+    read_json,
+    verify_checksums,
+    write_checksums,
+)
+from fairpo.objectives.catalogue import REFERENCE
+from fairpo.training.fit import Reference, choose_groups
+from fairpo.training.run import METRICS, check_output
+
+Task = tuple[Trial, LabelGroups | None]
+"""A trial and the groups it is run with; without groups, the reference of a trial."""
+
+StudyProgress = Callable[[str, int], Callable[[], None]]
+"""``(what is done, how many) -> callback`` for each that is done."""
+
+
+def uncounted(_: str, __: int) -> Callable[[], None]:
+    """Show no progress."""
+    return lambda: None
+
+
+def run_study(
+    study: Study,
+    data: MultiLabelData,
+    folder: Path,
+    *,
+    report: Report,
+    reference: Reference | None = None,
+    reference_digest: str = "",
+    command: str = "",
+    n_jobs: int = 1,
+    progress: ProgressFactory = silent,
+    count: StudyProgress = uncounted,
+) -> dict[str, Any]:
+    """Run the trials of a study that are not done yet, then write it up.
+
+    Stopped at any moment, the same call goes on: a trial that was done is not run again. One that
+    crashes is recorded, and the others go on; it is run again at the next call.
+
+    Parameters
+    ----------
+    study : Study
+    data : MultiLabelData
+        With all three splits.
+    folder : Path
+        Of the study; see :func:`open_study`.
+    report : callable
+        Adds the report to a folder that holds ``metrics.json``.
+    reference : Reference, optional
+        An existing model, the same for all seeds; trained once a seed when not given.
+    reference_digest : str
+        Of that model's file.
+    command : str
+        How to run it again, for the report.
+    n_jobs : int
+        Processes, each with one torch thread. Results do not depend on it.
+    progress : callable
+        Of the epochs of a training, where there is one process.
+    count : callable
+        Of references and trials.
+
+    Returns
+    -------
+    dict, the content of ``metrics.json``
+
+    Raises
+    ------
+    FairPOError
+        The study does not fit the data, or no trial of a reference came to an end.
+    """
+    study.check()
+    data.require_features()
+    ledger = Ledger(folder)
+    ledger.make_folders()
+    with hold(folder / ".lock"):
+        (folder / CHECKSUMS).unlink(missing_ok=True)  # it is being written again
+        bench = Bench(
+            replace(data, items=None),  # features are all that is read, and items may be functions
+            fingerprint(data),
+            ledger,
+            reference,
+            reference_digest,
+            progress if n_jobs == 1 else silent,
+        )
+        conductor = _Conductor(bench, n_jobs, count)
+        conductor.train_references(study)
+        variants = [(variant, conductor.groups(variant)) for variant in study.variants()]
+        conductor.run_trials(variants)
+        metrics = conductor.write_up(study, variants, command)
+        write_summary(folder, metrics, report)
+        write_checksums(folder)
+    return metrics
+
+
+def open_study(folder: Path, study: Study, *, overwrite: bool, more: bool = False) -> bool:
+    """Take a folder for a study: a new one, or the one in which it was begun.
+
+    Parameters
+    ----------
+    folder : Path
+    study : Study
+    overwrite : bool
+        Whether another study or run there is to be replaced.
+    more : bool
+        Whether the study may differ from the one begun there, whose trials are used where they
+        are the same.
+
+    Returns
+    -------
+    bool
+        Whether it is finished already.
+
+    Raises
+    ------
+    FairPOFileError
+        The folder holds something else, or cannot be written.
+    """
+    begun = folder / STUDY
+    if begun.is_file():
+        same = read_study(begun) == study
+        if same and _is_finished(folder):
+            return True
+        if not (same or more or overwrite):
+            raise file_error(
+                folder,
+                "holds another study",
+                "Choose another folder, say --overwrite, or change its settings in a study file.",
+            )
+    else:
+        check_output(folder, overwrite=overwrite)
+    folder.mkdir(parents=True, exist_ok=True)
+    if overwrite:
+        for name in (CHECKSUMS, METRICS):
+            (folder / name).unlink(missing_ok=True)
+    write_study(begun, study)
+    return False
+
+
+def _is_finished(folder: Path) -> bool:
+    """Whether a study was written up, by this version, and is whole."""
+    try:
+        verify_checksums(folder)
+        return bool(read_json(folder / METRICS)["version"] == fairpo.__version__)
+    except FairPOError:
+        return False
+
+
+class _Conductor:
+    """The trials of a study in their order, in one process or several."""
+
+    def __init__(self, bench: Bench, n_jobs: int, count: StudyProgress) -> None:
+        self.bench, self.n_jobs, self.count = bench, n_jobs, count
+        self.failures: list[str] = []
+
+    def train_references(self, study: Study) -> None:
+        """Train what methods start from: one reference for each seed and way to train it."""
+        if self.bench.given is not None:
+            return
+        wanted: dict[str, Trial] = {}
+        for variant in study.variants():
+            for trial in _trials(variant, [REFERENCE]):
+                key = trial.reference_key(self.bench.fingerprint, "")
+                if not self.bench.ledger.reference(key).is_file():
+                    wanted.setdefault(key, trial)
+        tasks: list[Task] = [(trial, None) for trial in wanted.values()]
+        for (trial, _), result in self._results(tasks, "references"):
+            if isinstance(result, Exception):
+                raise FairPOError(f"the reference of seed {trial.seed}: {result}") from result
+
+    def groups(self, variant: Variant) -> LabelGroups:
+        """Privileged labels of a plan; by reference, they are those of its first seed."""
+        rule = parse_privileged(variant.plan.privileged)
+        first = _trials(variant, [REFERENCE])[0]
+        known = self.bench.reference(first) if rule.needs_reference_ap else None
+        return choose_groups(rule, self.bench.data, known)
+
+    def run_trials(self, variants: Sequence[tuple[Variant, LabelGroups]]) -> None:
+        """Run what is not done, and put each result into the ledger as it comes."""
+        done = self.bench.ledger.done()
+        tasks: list[Task] = []
+        for variant, groups in variants:
+            for trial in _trials(variant, variant.plan.methods):
+                key = self._key(trial, groups)
+                if key not in done or not self.bench.ledger.scores(key).is_file():
+                    tasks.append((trial, groups))
+        for (trial, grouped), result in self._results(tasks, "trials"):
+            if isinstance(result, Exception):
+                assert grouped is not None
+                error = _in_words(result)
+                self.failures.append(f"{trial.name} failed: {error.splitlines()[-1]}")
+                result = failed(trial, self._key(trial, grouped), error)
+            self.bench.ledger.append(result)
+
+    def write_up(
+        self, study: Study, variants: Sequence[tuple[Variant, LabelGroups]], command: str
+    ) -> dict[str, Any]:
+        """Build the content of ``metrics.json``."""
+        done = self.bench.ledger.done()
+        parts: list[dict[str, Any]] = []
+        for variant, groups in variants:
+            seeds = self._seeds(variant, groups, done)
+            kind = "comparison" if study.kind in ("compare", "ablate") else "variant"
+            metrics = summarise(self.bench.data, variant.plan, seeds, kind=kind, command=command)
+            parts.append({"name": variant.name, "metrics": metrics})
+        if len(parts) == 1:
+            only: dict[str, Any] = parts[0]["metrics"]
+            return {**only, "notes": [*only["notes"], *self.failures]}
+        return {
+            "kind": study.kind,
+            "title": f"{self.bench.data.name}: {study.kind}, {len(parts)} variants",
+            "plan": study.model_dump(mode="json"),
+            "version": fairpo.__version__,
+            "command": command,
+            "variants": parts,
+            "notes": self.failures,
+        }
+
+    def _seeds(
+        self, variant: Variant, groups: LabelGroups, done: dict[str, dict[str, Any]]
+    ) -> list[SeedResults]:
+        """Results of a plan from the ledger; a seed whose reference failed is left out."""
+        seeds = []
+        for seed in variant.plan.seeds:
+            results: list[MethodResult] = []
+            start: ModelScores | None = None
+            notes: list[str] = []
+            for trial in _trials(variant, variant.plan.methods, [seed]):
+                key = self._key(trial, groups)
+                if key not in done:
+                    continue
+                scores, record = read_scores(self.bench.ledger.scores(key)), done[key]
+                if trial.method == REFERENCE:
+                    start, notes = scores["start"], record["reference_notes"]
+                if start is not None:
+                    results.append(_result(record, scores, start))
+            if start is not None:
+                seeds.append(SeedResults(seed, groups, start, notes, results))
+        if not seeds:
+            raise FairPOError(f"no trial of the reference came to an end. {self.failures[0]}")
+        return seeds
+
+    def _key(self, trial: Trial, groups: LabelGroups) -> str:
+        return trial.key(self.bench.fingerprint, self.bench.given_digest, groups)
+
+    def _results(
+        self, tasks: list[Task], name: str
+    ) -> Iterator[tuple[Task, dict[str, Any] | Exception]]:
+        if not tasks:
+            return
+        advance = self.count(name, len(tasks))
+        results = (
+            _one_by_one(self.bench, tasks)
+            if self.n_jobs == 1 or len(tasks) == 1
+            else in_processes(self.bench, Bench.run, tasks, self.n_jobs)
+        )
+        for task, result in results:
+            advance()
+            yield task, result
+
+
+def _one_by_one(
+    bench: Bench, tasks: list[Task]
+) -> Iterator[tuple[Task, dict[str, Any] | Exception]]:
+    for task in tasks:
+        try:
+            result: dict[str, Any] | Exception = bench.run(task)
+        except Exception as error:  # one trial's crash is no other's
+            result = error
+        yield task, result
+
+
+def _trials(
+    variant: Variant, methods: Sequence[str], seeds: Sequence[int] | None = None
+) -> list[Trial]:
+    """Trials of a plan, seed by seed: a process that goes on keeps its reference."""
+    return [
+        Trial(variant.name, variant.plan, method, seed)
+        for seed in seeds or variant.plan.seeds
+        for method in methods
+    ]
+
+
+def _result(
+    record: dict[str, Any], scores: dict[str, ModelScores], start: ModelScores
+) -> MethodResult:
+    return MethodResult(
+        method=record["method"],
+        seed=record["seed"],
+        selected=scores.get("selected", start),
+        last=scores.get("last", start),
+        selected_epoch=record["selected_epoch"],
+        n_epochs=record["epochs"],
+        fell_back=record["fell_back"],
+        seconds=record["seconds"],
+        trace=record["trace"],
+        notes=record["notes"],
+    )
+
+
+def _in_words(error: Exception) -> str:
+    if isinstance(error, FairPOError):
+        return str(error)
+    return "".join(traceback.format_exception(error)).strip()

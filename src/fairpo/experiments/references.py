@@ -1,0 +1,54 @@
+"""A trained reference as a file, with how it was trained, from which methods start."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from fairpo.data.base import MultiLabelData
+from fairpo.models.checkpoint import read_metadata, read_weights, write_weights
+from fairpo.models.head import HeadSettings, Policy
+from fairpo.training.fit import Reference, head_reference
+from fairpo.training.loop import Training
+from fairpo.training.selection import Selector
+from fairpo.training.settings import TrainingSettings
+
+_SELECTED, _LAST = "selected.", "last."
+
+
+def write_reference(path: Path, reference: Reference, seconds: float) -> None:
+    """Write the selected and the last weights of a reference that was trained here."""
+    training = reference.training
+    assert training is not None
+    weights = {_SELECTED + name: value for name, value in training.selected_state.items()}
+    weights |= {_LAST + name: value for name, value in training.last_state.items()}
+    about = {
+        "epochs": training.epochs,
+        "best_epoch": training.selector.best_epoch,
+        "notes": reference.notes,
+        "seconds": seconds,
+    }
+    write_weights(path, weights, {"training": json.dumps(about)})
+
+
+def read_reference(
+    path: Path, data: MultiLabelData, head: HeadSettings, settings: TrainingSettings
+) -> Reference:
+    """Read what :func:`write_reference` wrote, and score the rows of the data with it.
+
+    Raises
+    ------
+    FairPOFileError
+        The file is missing or not whole.
+    """
+    stored = read_weights(path)
+    about = json.loads(read_metadata(path)["training"])
+    selected, last = (
+        {name.removeprefix(part): value for name, value in stored.items() if name.startswith(part)}
+        for part in (_SELECTED, _LAST)
+    )
+    policy = Policy(data.n_features, data.n_labels, head)
+    policy.load_state_dict(selected)
+    selector = Selector(None, best_epoch=about["best_epoch"])
+    training = Training(selector, selected, last, epochs=about["epochs"], seconds=about["seconds"])
+    return head_reference(policy, data, settings, training, about["notes"])

@@ -1,0 +1,154 @@
+"""What a study is: a plan, and how it is varied; a YAML file, checked before anything runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import Field, model_validator
+
+from fairpo._checks import build_settings, file_error, value_error
+from fairpo.experiments.plan import Plan
+from fairpo.models.checkpoint import write_atomic
+from fairpo.models.head import HeadSettings
+from fairpo.objectives.catalogue import ABLATIONS, REFERENCE, option_names
+from fairpo.training.settings import TrainingSettings
+
+Kind = Literal["compare", "ablate", "partitions", "sensitivity"]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A plan of a study.
+
+    Parameters
+    ----------
+    name : str
+        What was varied, such as "beta=0.5"; "" where a study has one plan.
+    plan : Plan
+    """
+
+    name: str
+    plan: Plan
+
+
+class Study(Plan):
+    """Plans that are run side by side, and written up as one."""
+
+    kind: Kind = Field(
+        "compare",
+        description="compare: methods side by side. ablate: each FairPO method with a part taken "
+        "out. partitions: the same methods under other choices of privileged labels. sensitivity: "
+        "one setting after the other.",
+    )
+    partitions: tuple[str, ...] = Field(
+        (),
+        description="Of partitions: choices of privileged labels, such as rarest:10%, "
+        "frequent:20%, worst:5, random:20%, or names.",
+    )
+    grid: dict[str, tuple[Any, ...]] = Field(
+        {},
+        description="Of sensitivity: values of each setting, varied alone, such as beta: "
+        "[0.5, 1, 2].",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, values: Any) -> Any:
+        """Add what every study needs: the reference, and the ablations of the methods named."""
+        if not isinstance(values, dict):
+            return values
+        methods = [*values.get("methods", cls.model_fields["methods"].default)]
+        if values.get("kind") == "ablate":
+            methods = [
+                name
+                for method in methods
+                for name in (
+                    method,
+                    *(f"{method}/{part}" for part in ABLATIONS if _can_be_ablated(method)),
+                )
+            ]
+        if REFERENCE not in methods:
+            methods.insert(0, REFERENCE)
+        return {**values, "methods": tuple(dict.fromkeys(methods))}
+
+    @model_validator(mode="after")
+    def _varied(self) -> Self:
+        for kind, name in (("partitions", "partitions"), ("sensitivity", "grid")):
+            given = bool(getattr(self, name))
+            if given != (self.kind == kind):
+                raise ValueError(f"{name} must be given for kind {kind!r}, and only there.")
+        return self
+
+    def variants(self) -> tuple[Variant, ...]:
+        """Return the plans of this study, each with the name of what is varied."""
+        if self.kind == "partitions":
+            return tuple(Variant(spec, self._plan(privileged=spec)) for spec in self.partitions)
+        if self.kind == "sensitivity":
+            return (
+                Variant("as given", self._plan()),
+                *(
+                    Variant(f"{name}={value}", self._with_setting(name, value))
+                    for name, values in self.grid.items()
+                    for value in values
+                ),
+            )
+        return (Variant("", self._plan()),)
+
+    def check(self) -> None:
+        """Refuse what is wrong in any of its plans, before any work.
+
+        Raises
+        ------
+        FairPOValueError
+        """
+        for variant in self.variants():
+            variant.plan.check()
+
+    def _plan(self, **changes: Any) -> Plan:
+        shared = {name: getattr(self, name) for name in Plan.model_fields}
+        return build_settings(Plan, {**shared, **changes})
+
+    def _with_setting(self, name: str, value: Any) -> Plan:
+        for field, model in (("training", TrainingSettings), ("head", HeadSettings)):
+            if name in model.model_fields:
+                changed = {**getattr(self, field).model_dump(), name: value}
+                return self._plan(**{field: build_settings(model, changed)})
+        if name not in option_names():
+            raise value_error(
+                "grid", must="name settings of the objective, the training or the head", got=name
+            )
+        return self._plan(options={**self.options, name: value})
+
+
+def read_study(path: Path) -> Study:
+    """Read a study and check it as a whole.
+
+    Raises
+    ------
+    FairPOFileError
+        It cannot be read, or is not YAML.
+    FairPOValueError
+        Names every faulty setting.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise file_error(path, f"cannot be read ({error})") from error
+    if not isinstance(values, dict):
+        raise file_error(path, "is not a study: it must hold NAME: VALUE lines")
+    study = build_settings(Study, values)
+    study.check()
+    return study
+
+
+def write_study(path: Path, study: Study) -> None:
+    """Write a study with all its settings."""
+    text = yaml.safe_dump(study.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    write_atomic(path, text.encode())
+
+
+def _can_be_ablated(method: str) -> bool:
+    return method.startswith("fairpo-") and "/" not in method
