@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 
 from fairpo._checks import FairPOFileError, FairPOValueError, FairPOWarning
-from fairpo.experiments.compare import compare, write_comparison
-from fairpo.experiments.plan import MAIN_METHODS, Plan
+from fairpo.experiments.conduct import run_study
+from fairpo.experiments.ledger import Ledger
+from fairpo.experiments.plan import MAIN_METHODS
+from fairpo.experiments.study import Study
 from fairpo.metrics import LabelFrame, average_precision
 from fairpo.models import HeadSettings
 from fairpo.training import TrainingSettings
@@ -17,8 +19,18 @@ SMALL = {
 }
 
 
+def no_report(folder):
+    return folder
+
+
+def conduct(study, data, folder, **options):
+    """Metrics and records of a study."""
+    options = {"report": no_report, **options}
+    return run_study(study, data, folder, **options), Ledger(folder).records()
+
+
 @pytest.fixture(scope="module")
-def result():
+def result(tmp_path_factory):
     from fairpo.data import MultiLabelData
     from tests.conftest import problem
 
@@ -30,8 +42,9 @@ def result():
     }
     clusters = np.repeat(np.arange(40), 10)
     data = MultiLabelData(X, y, tuple("abcdef"), split, clusters=clusters, name="small")
-    plan = Plan(seeds=(0, 1), **SMALL)
-    return data, plan, *compare(data, plan, command="fairpo compare small")
+    study = Study(seeds=(0, 1), **SMALL)
+    folder = tmp_path_factory.mktemp("small")
+    return data, study, *conduct(study, data, folder, command="fairpo compare small")
 
 
 def test_one_row_a_method_and_epoch(result):
@@ -86,9 +99,9 @@ def test_clusters_notes_and_labels(result):
     assert metrics["trace"]
 
 
-def test_five_seeds_add_a_t_interval(data):
-    plan = Plan(seeds=tuple(range(5)), methods=("bce", "bce-continued"), **SMALL)
-    metrics, rows = compare(data, plan)
+def test_five_seeds_add_a_t_interval(data, tmp_path):
+    study = Study(seeds=tuple(range(5)), methods=("bce", "bce-continued"), **SMALL)
+    metrics, rows = conduct(study, data, tmp_path)
     cell = metrics["rows"][3]["cells"]["map/non_privileged"]
     last = [r["last"]["map/non_privileged"] for r in rows if r["method"] == "bce-continued"]
     start = [r["selected"]["map/non_privileged"] for r in rows if r["method"] == "bce"]
@@ -98,11 +111,11 @@ def test_five_seeds_add_a_t_interval(data):
     assert cell["seeds_low"] < cell["difference"] < cell["seeds_high"]
 
 
-def test_scores_of_an_existing_model(data):
+def test_scores_of_an_existing_model(data, tmp_path):
     scores = np.random.default_rng(0).normal(size=data.targets.shape)
     reference = scores_reference(scores, data, "logits")
-    plan = Plan(methods=("bce", "bce-continued"), **SMALL)
-    metrics, _ = compare(data, plan, reference=reference)
+    study = Study(methods=("bce", "bce-continued"), **SMALL)
+    metrics, _ = conduct(study, data, tmp_path, reference=reference, reference_digest="x")
     test = data.rows("test")
     ap = average_precision(scores[test].astype(np.float32), data.targets_of(test))
     assert metrics["per_label"][0]["reference_ap"] == pytest.approx(ap[0])
@@ -110,15 +123,14 @@ def test_scores_of_an_existing_model(data):
     assert frame.overall["map"] == pytest.approx(np.nanmean(ap))
 
 
-def test_a_report_that_fails_costs_no_figure(result, tmp_path):
-    _, _, metrics, rows = result
-
+def test_a_report_that_fails_costs_no_figure(data, tmp_path):
     def broken(folder):
         raise FairPOFileError("no chart today")
 
+    study = Study(methods=("bce",), **SMALL)
     with pytest.warns(FairPOWarning, match="there is no report: no chart today"):
-        write_comparison(tmp_path / "out", metrics, rows, broken)
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        conduct(study, data, tmp_path, report=broken)
+    assert {path.name for path in tmp_path.iterdir() if path.suffix} >= {
         "metrics.json",
         "results.jsonl",
         "checksums.json",
@@ -129,20 +141,33 @@ def test_a_report_that_fails_costs_no_figure(result, tmp_path):
     ("changes", "message"),
     [
         ({"methods": ("bce", "fairpo")}, "method 'fairpo' is not among"),
-        ({"methods": ("bce", "bce")}, "methods must be named once each"),
+        (
+            {"overrides": {"fairpo-dpo": {"seed": 3}}},
+            "overrides of fairpo-dpo must leave .* to all methods, got seed",
+        ),
+        ({"overrides": {"asl": {"epochs": 3}}}, "method 'asl' is not among"),
+        ({"overrides": {"fairpo-dpo": {"betta": 3}}}, "option 'betta' is not among"),
         ({"options": {"betta": 1}}, "option 'betta' is not among"),
         ({"options": {"beta": -1}}, "FairPOSettings.beta must be greater than 0"),
         ({"preset": "v1"}, "preset 'v1' is not among"),
         ({"privileged": ""}, "must select at least one label"),
     ],
 )
-def test_a_plan_is_checked_before_any_work(data, changes, message):
+def test_a_study_is_checked_before_any_work(data, tmp_path, changes, message):
     with pytest.raises(FairPOValueError, match=message):
-        compare(data, Plan(**{**SMALL, **changes}))
+        conduct(Study(**{**SMALL, **changes}), data, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_option_reaches_the_methods_that_have_it():
-    plan = Plan(options={"beta": 2.0}, **SMALL)
-    plan.check()
-    assert plan.options_for("fairpo-dpo") == {"beta": 2.0}
-    assert plan.options_for("bce") == {}
+    study = Study(
+        options={"beta": 2.0},
+        overrides={"fairpo-dpo": {"beta": 3.0, "learning_rate": 0.1}, "bce-continued": {}},
+        **SMALL,
+    )
+    study.check()
+    assert study.options_for("fairpo-simpo") == {"beta": 2.0}
+    assert study.options_for("fairpo-dpo") == {"beta": 3.0}
+    assert study.options_for("bce") == {}
+    assert study.training_for("fairpo-dpo").learning_rate == 0.1
+    assert study.training_for("bce-continued") == SMALL["training"]

@@ -1,0 +1,262 @@
+"""Studies: what a file means, and that trials are run once, anywhere, whatever stops them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from fairpo._checks import FairPOFileError, FairPOValueError
+from fairpo.data import MultiLabelData
+from fairpo.experiments import conduct as conducting
+from fairpo.experiments.conduct import open_study, run_study
+from fairpo.experiments.ledger import Ledger
+from fairpo.experiments.study import Study, read_study, write_study
+from fairpo.experiments.trials import Bench
+from tests.conftest import problem
+
+METHODS = ("bce", "bce-continued", "fairpo-dpo")
+SETTINGS = {
+    "data": "small",
+    "training": {"epochs": 2, "reference_epochs": 3, "batch_size": 64},
+    "head": {"hidden": [8]},
+    "n_resamples": 100,
+}
+
+
+def small():
+    X, y = problem()
+    split = {
+        "train": np.arange(240),
+        "validation": np.arange(240, 310),
+        "test": np.arange(310, 400),
+    }
+    return MultiLabelData(X, y, tuple("abcdef"), split, name="small")
+
+
+def run(study, folder, **options):
+    return run_study(study, small(), folder, **{"report": str, **options})
+
+
+def results(folder):
+    """What the trials found, without when and how long."""
+    kept = ("key", "variant", "method", "seed", "selected", "last", "trace", "status")
+    return sorted(
+        json.dumps({name: record.get(name) for name in kept}) for record in records(folder)
+    )
+
+
+def records(folder):
+    return Ledger(folder).records()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    study = Study(methods=METHODS, seeds=(0, 1), **SETTINGS)
+    assert not open_study(folder, study, overwrite=False)
+    return study, folder, run(study, folder)
+
+
+# What a study means
+
+
+def test_a_file_is_the_study_and_back(tmp_path):
+    study = Study(
+        kind="sensitivity",
+        methods=("fairpo-dpo",),
+        grid={"beta": (0.5, 2)},
+        overrides={"fairpo-dpo": {"learning_rate": 1e-3}},
+        **SETTINGS,
+    )
+    write_study(tmp_path / "study.yaml", study)
+    assert read_study(tmp_path / "study.yaml") == study
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is not a study: it must hold NAME: VALUE lines"),
+        ("data: [", "cannot be read"),
+        ("data: digits\nmethod: bce", "option 'method' is not among .* Did you mean 'methods'"),
+        ("data: digits\nmethods: [foo]", "method 'foo' is not among"),
+        ("data: digits\nkind: partitions", "partitions must be given for kind 'partitions'"),
+        ("data: digits\ngrid: {beta: [1]}", "grid must be given for kind 'sensitivity'"),
+        ("data: digits\nkind: sensitivity\ngrid: {betta: [1]}", "grid must name settings"),
+        ("data: digits\nkind: sensitivity\ngrid: {beta: [-1]}", "beta must be greater than 0"),
+        ("data: digits\nkind: partitions\npartitions: ['rarest:0%']", "must be rarest:F"),
+    ],
+)
+def test_a_file_is_checked_as_a_whole(tmp_path, text, message):
+    (tmp_path / "study.yaml").write_text(text)
+    with pytest.raises((FairPOFileError, FairPOValueError), match=message):
+        read_study(tmp_path / "study.yaml")
+
+
+def test_the_reference_and_ablations_are_added():
+    assert Study(methods=("fairpo-dpo",), **SETTINGS).methods == ("bce", "fairpo-dpo")
+    study = Study(kind="ablate", methods=("bce-continued", "fairpo-dpo"), **SETTINGS)
+    assert study.methods == (
+        "bce",
+        "bce-continued",
+        "fairpo-dpo",
+        "fairpo-dpo/no-preference",
+        "fairpo-dpo/no-constraint",
+        "fairpo-dpo/fixed-weights",
+    )
+
+
+def test_variants():
+    partitions = Study(kind="partitions", partitions=("rarest:20%", "a,b"), **SETTINGS)
+    assert [(v.name, v.plan.privileged) for v in partitions.variants()] == [
+        ("rarest:20%", "rarest:20%"),
+        ("a,b", "a,b"),
+    ]
+    grid = {"beta": (0.5, 2.0), "learning_rate": (0.1,)}
+    sensitivity = Study(kind="sensitivity", grid=grid, **SETTINGS).variants()
+    assert [v.name for v in sensitivity] == [
+        "as given",
+        "beta=0.5",
+        "beta=2.0",
+        "learning_rate=0.1",
+    ]
+    assert sensitivity[1].plan.options == {"beta": 0.5}
+    assert sensitivity[3].plan.training.learning_rate == 0.1
+    assert sensitivity[3].plan.options == {}
+
+
+# How it is run
+
+
+def test_every_trial_has_its_record(whole):
+    study, folder, metrics = whole
+    assert [(r["seed"], r["method"]) for r in records(folder)] == [
+        (seed, method) for seed in (0, 1) for method in METHODS
+    ]
+    record = records(folder)[-1]
+    assert record["status"] == "done"
+    assert record["training"]["epochs"] == 2
+    assert set(record["versions"]) == {"fairpo", "python", "torch", "numpy"}
+    assert record["data_fingerprint"]
+    assert metrics["notes"] == [] or all("failed" not in note for note in metrics["notes"])
+    assert open_study(folder, study, overwrite=False)
+
+
+def test_processes_change_nothing(whole, tmp_path):
+    study, folder, metrics = whole
+    again = run(study, tmp_path, n_jobs=2)
+    assert results(tmp_path) == results(folder)
+    assert [row["cells"] for row in again["rows"]] == [row["cells"] for row in metrics["rows"]]
+
+
+def test_what_is_done_is_not_done_again(whole, tmp_path, monkeypatch):
+    study, folder, metrics = whole
+    counted = []
+    run_trial = Bench.run_trial
+    monkeypatch.setattr(
+        Bench,
+        "run_trial",
+        lambda self, trial, g: counted.append(trial) or run_trial(self, trial, g),
+    )
+    fewer = study.model_copy(update={"seeds": (0,)})
+    assert not open_study(tmp_path, fewer, overwrite=False)
+    run(fewer, tmp_path)
+    assert len(counted) == 3
+    assert not open_study(tmp_path, study, overwrite=False, more=True)
+    again = run(study, tmp_path)
+    monkeypatch.undo()
+    assert [(trial.seed, trial.method) for trial in counted[3:]] == [(1, m) for m in METHODS]
+    assert results(tmp_path) == results(folder)
+    assert [row["cells"] for row in again["rows"]] == [row["cells"] for row in metrics["rows"]]
+
+
+def test_one_crash_is_recorded_and_the_rest_goes_on(tmp_path, monkeypatch):
+    study = Study(methods=METHODS, seeds=(0, 1), **SETTINGS)
+    run_trial = Bench.run_trial
+
+    def crashing(self, trial, groups):
+        if (trial.method, trial.seed) == ("fairpo-dpo", 1):
+            raise MemoryError("no room")
+        return run_trial(self, trial, groups)
+
+    monkeypatch.setattr(Bench, "run_trial", crashing)
+    metrics = run(study, tmp_path)
+    assert [r["method"] for r in records(tmp_path) if r["status"] == "failed"] == ["fairpo-dpo"]
+    assert "MemoryError: no room" in records(tmp_path)[-1]["error"]
+    assert "fairpo-dpo: only 1 of 2 seeds have a result." in metrics["notes"]
+    assert "fairpo-dpo 1 failed: MemoryError: no room" in metrics["notes"]
+    monkeypatch.undo()
+    metrics = run(study, tmp_path)
+    assert [r["status"] for r in records(tmp_path)].count("failed") == 1  # the ledger only grows
+    assert not any("failed" in note for note in metrics["notes"])
+
+
+def test_a_process_that_dies_takes_its_own_trial_only(tmp_path, monkeypatch):
+    study = Study(methods=METHODS, **SETTINGS)
+    monkeypatch.setattr(conducting, "Bench", Dying)
+    metrics = run(study, tmp_path, n_jobs=2)
+    statuses = {r["method"]: r["status"] for r in records(tmp_path)}
+    assert statuses == {"bce": "done", "bce-continued": "failed", "fairpo-dpo": "done"}
+    assert "its process died: killed, or out of memory" in str(metrics["notes"])
+
+
+class Dying(Bench):
+    def run_trial(self, trial, groups):
+        if trial.method == "bce-continued":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().run_trial(trial, groups)
+
+
+def test_killed_and_called_again_it_ends_as_if_never_stopped(whole, tmp_path):
+    study, folder, _ = whole
+    write_study(tmp_path / "study.yaml", study)
+    code = (
+        "import sys; from pathlib import Path; from tests.experiments.test_study import *;"
+        "run(read_study(Path(sys.argv[1]) / 'study.yaml'), Path(sys.argv[1]))"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)]) as running:
+        end = time.monotonic() + 60
+        while len(records(tmp_path)) < 2:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        running.kill()
+    with (tmp_path / "results.jsonl").open("a") as stream:
+        stream.write('{"key": "cut of')  # as a kill in the middle of a write leaves it
+    run(study, tmp_path)
+    assert results(tmp_path) == results(folder)
+
+
+def test_a_ledger_that_was_altered_is_refused(tmp_path):
+    (tmp_path / "results.jsonl").write_text('{"key": "a"}\nnonsense\n')
+    with pytest.raises(FairPOFileError, match="results.jsonl: line 2 is not a record"):
+        Ledger(tmp_path).records()
+
+
+def test_another_study_is_not_written_over(whole, tmp_path):
+    study, folder, _ = whole
+    other = study.model_copy(update={"privileged": "a"})
+    with pytest.raises(FairPOFileError, match="holds another study. Choose another folder"):
+        open_study(folder, other, overwrite=False)
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(FairPOFileError, match="is not empty and does not hold a run"):
+        open_study(tmp_path, study, overwrite=True)
+
+
+def test_partitions_by_the_reference_share_those_of_the_first_seed(tmp_path):
+    study = Study(
+        kind="partitions",
+        partitions=("worst:2", "c"),
+        methods=("bce", "fairpo-dpo"),
+        seeds=(0, 1),
+        **SETTINGS,
+    )
+    metrics = run(study, tmp_path)
+    assert [variant["name"] for variant in metrics["variants"]] == ["worst:2", "c"]
+    worst = metrics["variants"][0]["metrics"]["groups"][0]["labels"]
+    by_seed = {tuple(r["privileged"]) for r in records(tmp_path) if r["variant"] == "worst:2"}
+    assert {tuple(sorted(labels)) for labels in by_seed} == {tuple(sorted(worst))}
+    assert len(list((tmp_path / "references").iterdir())) == 2  # a seed, shared by the variants
