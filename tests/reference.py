@@ -328,7 +328,7 @@ def distribution_balanced(
     bias_scale: float,
     weights: Any = None,
 ) -> Number:
-    """Wu et al. 2020, smoothed P^C / P^I and negative tolerance; mean over the entries of some labels."""
+    """Wu et al. 2020: smoothed P^C / P^I, negative tolerance; a mean over entries of labels."""
     n_labels = len(positives)
     total, count = 0.0, 0.0
     for i in range(len(y)):
