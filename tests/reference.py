@@ -267,6 +267,92 @@ def reweighted_bce(z: Any, y: Any, privileged: Sequence[int], privileged_weight:
     return total / len(values)
 
 
+def focal(z: Number, target: Any, focusing: float, positive_share: float | None) -> Number:
+    """Lin et al. 2017, Eq. 5: -alpha_t (1 - p_t)^gamma log p_t; gamma may be any number over 0."""
+    truth = z if is_positive(target) else -z
+    share = 1.0
+    if positive_share is not None:
+        share = positive_share if is_positive(target) else 1 - positive_share
+    exp = torch.exp if isinstance(z, Tensor) else math.exp
+    return -share * exp(focusing * log_sigmoid(-truth)) * log_sigmoid(truth)
+
+
+def asymmetric(
+    z: Number, target: Any, gamma_negative: float, gamma_positive: float, clip: float
+) -> Number:
+    """Ridnik et al. 2021: with p_m = max(p - m, 0) for a negative; a branch where that is 0."""
+    if is_positive(target):
+        return focal(z, target, gamma_positive, None)
+    if clip == 0:
+        return focal(z, target, gamma_negative, None)
+    exp, log = (torch.exp, torch.log) if isinstance(z, Tensor) else (math.exp, math.log)
+    p, rest = exp(log_sigmoid(z)), exp(log_sigmoid(-z))
+    if plain(p) <= clip:
+        return 0.0 * z
+    return -((p - clip) ** gamma_negative) * log(rest + clip)
+
+
+def class_balanced_weights(positives: Sequence[float], beta: float) -> list[float]:
+    """Cui et al. 2019: 1 / E_n with E_n = 1 + beta + ... + beta^(n-1), made to sum to the labels.
+
+    The sum stands for (1 - beta^n) / (1 - beta), so that n is a whole number.
+    """
+    inverse = [1 / sum(beta**power for power in range(int(n))) for n in positives]
+    return [len(inverse) * one / sum(inverse) for one in inverse]
+
+
+def class_balanced_bce(
+    z: Any, y: Any, labels: Sequence[int], weights_of_labels: Sequence[float], weights: Any = None
+) -> Number:
+    """Cross-entropy with a weight for each label, over the sum of the weights."""
+    total, count = 0.0, 0.0
+    for i in range(len(y)):
+        for label in labels:
+            if not is_missing(y[i][label]):
+                w = weight_of(weights, i, label) * weights_of_labels[label]
+                total, count = total + w * bce(z[i][label], y[i][label]), count + w
+    return total / count if count else 0.0 * total
+
+
+def distribution_balanced(
+    z: Any,
+    y: Any,
+    labels: Sequence[int],
+    positives: Sequence[float],
+    observed: Sequence[float],
+    *,
+    offset: float,
+    slope: float,
+    centre: float,
+    negative_scale: float,
+    bias_scale: float,
+    weights: Any = None,
+) -> Number:
+    """Wu et al. 2020: smoothed P^C / P^I, negative tolerance; a mean over entries of labels."""
+    n_labels = len(positives)
+    total, count = 0.0, 0.0
+    for i in range(len(y)):
+        by_instance = 0.0  # P^I: the rate at which the example is drawn for any of its labels
+        for label in range(n_labels):
+            if is_positive(y[i][label]):
+                by_instance += 1 / n_labels / positives[label]
+        for label in labels:
+            if is_missing(y[i][label]):
+                continue
+            by_class = 1 / n_labels / positives[label]  # P^C
+            rate = by_class / by_instance if by_instance else math.inf
+            smoothed = offset + 1 / (1 + math.exp(-slope * (rate - centre)))
+            bias = bias_scale * math.log(observed[label] / positives[label] - 1)
+            moved = z[i][label] - bias
+            if is_positive(y[i][label]):
+                value = -log_sigmoid(moved)
+            else:
+                value = -log_sigmoid(-negative_scale * moved) / negative_scale
+            w = weight_of(weights, i, label)
+            total, count = total + w * smoothed * value, count + w
+    return total / count if count else 0.0 * total
+
+
 # --- group weights ------------------------------------------------------------------------------
 
 

@@ -5,9 +5,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fairpo import load_data
+from fairpo.groups import parse_privileged
+from fairpo.metrics import average_precision
+from fairpo.models import HeadSettings
+from fairpo.training import TrainingSettings
+from fairpo.training.fit import choose_groups, train_method, train_reference, training_rows
+from fairpo.training.rows import predict_logits
 
 
 @pytest.mark.parametrize(
@@ -19,6 +26,24 @@ def test_sets_are_read(shared_data, name, rows, labels):
     assert (data.n_rows, data.n_labels) == (rows, labels)
     assert set(data.split) == {"train", "validation", "test"}
     assert sum(len(part) for part in data.split.values()) == rows
+
+
+@pytest.mark.parametrize(
+    "name", ["asl", "focal", "bce-class-balanced", "bce-distribution-balanced"]
+)
+def test_published_baselines_learn_on(shared_data, name):
+    """One epoch from a short reference on tmc2007 ranks better than the reference."""
+    data = load_data(Path(shared_data) / "tmc2007_500.npz")
+    settings = TrainingSettings(epochs=1, reference_epochs=2)
+    reference = train_reference(data, HeadSettings(hidden=(32,)), settings)
+    groups = choose_groups(parse_privileged("rarest:20%"), data, None)
+    fitted = train_method(data, reference, groups, name, settings)
+    rows = training_rows(data, "test", reference.logits)
+    before, after = (
+        np.nanmean(average_precision(predict_logits(policy, rows), data.targets_of(rows.rows)))
+        for policy in (reference.policy, fitted.last_policy())
+    )
+    assert after > before
 
 
 @pytest.mark.slow

@@ -25,14 +25,14 @@ from fairpo._checks import (
 from fairpo.data.base import Missing, MultiLabelData, Targets, dense_targets
 from fairpo.data.labels import read_labels
 from fairpo.data.splits import stratified_split
-from fairpo.groups import LabelPartition, parse_privileged
+from fairpo.groups import parse_privileged
 from fairpo.metrics import LabelFrame
 from fairpo.models.head import HeadSettings, Policy
+from fairpo.objectives.catalogue import trial_objective
 from fairpo.training.fit import (
     Method,
     Reference,
     as_logits,
-    build_objective,
     choose_groups,
     head_reference,
     train_method,
@@ -82,7 +82,8 @@ class FairPOClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     random_state : int, RandomState or None, default 0
         ``None`` draws a seed.
     objective_settings : mapping, optional
-        Over the preset's: ``beta``, ``slack``, ``floor``, ... (``FairPOSettings``).
+        Over the preset's: ``beta``, ``slack``, ``floor``, ... (``FairPOSettings``), or the options
+        of a baseline, such as ``gamma_negative``.
     training_settings : mapping, optional
         Over the arguments above: ``patience``, ``schedule``, ... (``TrainingSettings``).
     head_settings : mapping, optional
@@ -187,9 +188,7 @@ class FairPOClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         training, head = self._training_settings(), self._head_settings()
         data, notes = self._hold_out(features, targets, training.seed)
         if not callable(self.method):  # every mistake is told before the reference is trained
-            anything = LabelPartition.from_indices([0], data.n_labels)
-            options = dict(self.objective_settings or {})
-            build_objective(self.method, anything, self.preset, options, training.seed)
+            trial_objective(self.method, self.preset, **(self.objective_settings or {}))
         groups = None if rule.needs_reference_ap else choose_groups(rule, data, None)
         reference = self._reference(data, head, training, weight)
         self.groups_ = groups or choose_groups(rule, data, reference)

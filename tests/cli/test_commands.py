@@ -187,7 +187,7 @@ def test_a_run_as_reference(trained, tmp_path):
     [
         (
             ["train", "{data}", "--method", "fairpo-dbo"],
-            "error: method 'fairpo-dbo' is not among the 17",
+            "error: method 'fairpo-dbo' is not among the 21",
         ),
         (["train", "{data}", "--set", "betta=1"], "setting 'betta' is not among"),
         (["train", "{data}", "--set", "epoch=1"], "Did you mean 'epochs'"),

@@ -4,6 +4,7 @@ import pytest
 
 from fairpo.objectives import make_objective, method_names
 from fairpo.testing import ObjectiveContract
+from tests.objectives.scenes import counts, objective
 
 
 @pytest.mark.parametrize("preset", ["paper-v1", "paper-v2"])
@@ -16,7 +17,11 @@ def test_contract(name, preset, test):
         permutation_exact = preset == "paper-v1"
 
         def make_objective(self, groups):
-            return make_objective(name, groups, preset)
+            return objective(name, groups, preset)
+
+        def make_permuted(self, groups, order):
+            label_counts = counts(groups.n_labels, order.numpy())
+            return make_objective(name, groups, preset, label_counts=label_counts)
 
     getattr(Contract(), test)()
 

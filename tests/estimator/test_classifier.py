@@ -103,6 +103,25 @@ def test_clone_pipeline_grid_and_scorers(xy):
     assert fairpo_map_privileged(model, X, y) == pytest.approx(ap[model.groups_.privileged].mean())
 
 
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        ("asl", {"gamma_negative": 2}),
+        ("focal", {"positive_share": None}),
+        ("bce-class-balanced", {"effective_beta": 0.99}),
+        ("bce-distribution-balanced", {"weight_centre": 0.3}),
+    ],
+)
+def test_published_baselines_by_name(xy, method, options):
+    X, y = xy
+    model = FairPOClassifier(method=method, objective_settings=options, **FAST).fit(X, y)
+    assert np.isfinite(model.decision_function(X)).all()
+    assert model.history_
+    wrong = FairPOClassifier(method=method, objective_settings={"beta": 1.0}, **FAST)
+    with pytest.raises(FairPOValueError, match="option 'beta' is not among"):
+        wrong.fit(X, y)
+
+
 def test_missing_targets(xy):
     X, y = xy
     holes = np.random.default_rng(0).random(y.shape) < 0.2

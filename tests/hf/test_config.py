@@ -9,8 +9,7 @@ import transformers
 
 from fairpo import FairPOConfig
 from fairpo._checks import FairPOValueError
-from fairpo.objectives.baselines import BCESettings
-from fairpo.objectives.settings import FairPOSettings
+from fairpo.objectives.catalogue import option_fields
 
 QUIET = {"use_cpu": True, "report_to": "none"}
 
@@ -18,7 +17,7 @@ QUIET = {"use_cpu": True, "report_to": "none"}
 def test_no_option_of_an_objective_is_missing_or_stale():
     stock = {field.name for field in fields(transformers.TrainingArguments)}
     ours = {field.name: field for field in fields(FairPOConfig) if field.name not in stock}
-    settings = {**FairPOSettings.model_fields, **BCESettings.model_fields}
+    settings = option_fields()
     own = {
         "method",
         "preset",
@@ -43,6 +42,8 @@ def test_options_go_over_the_preset():
     args = FairPOConfig("out", method="bce-reweighted", privileged_weight=3.0, **QUIET)
     assert args.objective_options() == {"privileged_weight": 3.0}
     assert args.output_dir == "out"
+    args = FairPOConfig("out", method="asl", clip=0.1, **QUIET)
+    assert args.objective_options() == {"clip": 0.1}
 
 
 def test_all_faults_in_one_error():
@@ -75,6 +76,11 @@ def test_all_faults_in_one_error():
         ({"preset": "paper-v3"}, "preset 'paper-v3' is not among"),
         ({"method": "bce", "beta": 1.0}, "option 'beta' is not among the 1 options of BCESettings"),
         (
+            {"method": "asl", "focusing": 1.0},
+            "option 'focusing' is not among the 3 options of Asym",
+        ),
+        ({"method": "bce-class-balanced", "effective_beta": 1.0}, "effective_beta must be less"),
+        (
             {"method": "group-dro", "weight_rule": "raw", "privileged_weight": 2.0},
             "privileged_weig",
         ),
@@ -96,6 +102,10 @@ def test_from_the_command_line():
     (args,) = parser.parse_args_into_dataclasses([*line.split(), "--likelihood", "entries"])
     assert (args.method, args.beta, args.likelihood) == ("fairpo-cpo", 0.5, "entries")
     assert args.slack is None
+    (args,) = parser.parse_args_into_dataclasses(
+        [*line.replace("fairpo-cpo --beta", "focal --positive_share").split()]
+    )
+    assert args.objective_options() == {"positive_share": 0.5}
     text = " ".join(parser.format_help().split())
     assert "Nats by which an entry may be worse than the reference before it costs." in text
     assert "(default: rarest:20%)" in text

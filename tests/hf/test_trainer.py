@@ -12,7 +12,7 @@ from torch.utils.data import IterableDataset
 
 from fairpo import FairPOTrainer, LabelFrame, LabelGroup, LabelGroups, LabelPartition, method_names
 from fairpo._checks import FairPOError, FairPOTypeError, FairPOValueError, FairPOWarning
-from fairpo.objectives import FairPOObjective
+from fairpo.objectives import FairPOObjective, LabelCounts, make_objective
 from tests.hf import tiny
 
 
@@ -138,6 +138,26 @@ def test_rules_that_cannot_be_followed(tmp_path):
         FairPOValueError, match="eval_dataset must be one dataset with a length.*None"
     ):
         tiny.trainer(tmp_path, privileged="worst:2")
+    balanced = {"method": "bce-class-balanced", "privileged": "l0"}
+    with pytest.raises(
+        FairPOValueError,
+        match="for method='bce-class-balanced', got Stream. Give objective, a function that calls",
+    ):
+        tiny.trainer(tmp_path, data=Stream(), **balanced)
+
+
+@pytest.mark.parametrize("privileged", ["l0,l1", "rarest:30%"])
+def test_methods_that_weigh_labels_count_them_in_the_training_set(tmp_path, privileged):
+    data = tiny.Images(50, missing=0.2)
+    options = {"data": data, "method": "bce-class-balanced", "privileged": privileged}
+    trainer = tiny.trainer(tmp_path, **options)
+    expected = make_objective(
+        "bce-class-balanced",
+        trainer.groups,
+        label_counts=LabelCounts((data.y == 1).sum(0), (data.y >= 0).sum(0)),
+    )
+    logits, targets = torch.randn(9, 6), torch.eye(9)[:, :6]
+    assert trainer.objective(logits, targets).loss == expected(logits, targets).loss
 
 
 def test_without_transformers_the_extra_is_named():

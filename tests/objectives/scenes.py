@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from fairpo.groups import LabelGroup, LabelGroups, LabelPartition
+from fairpo.objectives import LabelCounts, make_objective
 
 PRIVILEGED = [0, 2, 5]
 N_LABELS = 7
@@ -17,6 +18,19 @@ def batch(seed=0, rows=9, missing=0.0, dtype=torch.float64):
     targets[rng.random(targets.shape) < missing] = -1
     reference = logits + rng.normal(size=logits.shape)
     return tuple(torch.tensor(x, dtype=dtype) for x in (logits, targets, reference))
+
+
+def counts(n_labels=N_LABELS, order=None):
+    """Label counts from rare to common; ``order`` permutes the labels."""
+    positives, observed = 3 + 2 * np.arange(n_labels) ** 2, 20_000 - np.arange(n_labels)
+    order = np.arange(n_labels) if order is None else order
+    return LabelCounts(positives[order], observed[order])
+
+
+def objective(name, groups, preset="paper-v1", **settings):
+    """Any method, with label counts for those that need them."""
+    label_counts = counts(groups.n_labels)
+    return make_objective(name, groups, preset, label_counts=label_counts, **settings)
 
 
 def as_lists(targets):

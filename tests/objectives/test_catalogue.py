@@ -4,17 +4,21 @@ import torch
 from fairpo._checks import FairPOValueError
 from fairpo.groups import LabelPartition
 from fairpo.objectives import FairPOObjective, FairPOSettings, make_objective, method_names
-from fairpo.objectives.catalogue import accepts, get_method
+from fairpo.objectives.catalogue import accepts, get_method, option_fields, trial_objective
 from fairpo.objectives.settings import PRESETS
-from tests.objectives.scenes import batch, partition
+from tests.objectives.scenes import batch, counts, objective, partition
 
 
 def test_names():
     names = method_names()
-    assert names[:8] == (
+    assert names[:12] == (
         "bce",
         "bce-continued",
         "bce-reweighted",
+        "bce-class-balanced",
+        "bce-distribution-balanced",
+        "focal",
+        "asl",
         "group-dro",
         "group-dro-excess",
         "fairpo-dpo",
@@ -22,7 +26,7 @@ def test_names():
         "fairpo-cpo",
     )
     assert "fairpo-cpo/no-constraint" in names
-    assert len(names) == 8 + 3 * 3
+    assert len(names) == 12 + 3 * 3
 
 
 def test_presets_are_the_papers():
@@ -70,7 +74,7 @@ def test_without_preference_is_group_dro_with_a_constraint():
     [
         (
             lambda g: make_objective("fairpo-dop", g),
-            r"method 'fairpo-dop' is not among the 17 methods\. Did you mean 'fairpo-dpo'",
+            r"method 'fairpo-dop' is not among the 21 methods\. Did you mean 'fairpo-dpo'",
         ),
         (
             lambda g: make_objective("bce/no-constraint", g),
@@ -87,6 +91,26 @@ def test_without_preference_is_group_dro_with_a_constraint():
         (
             lambda g: make_objective("bce", g, beta=1),
             "option 'beta' is not among the 1 options of BCESettings",
+        ),
+        (
+            lambda g: make_objective("focal", g, clip=0.1),
+            r"option 'clip' is not among the 2 options of FocalSettings. Known: focusing, pos",
+        ),
+        (
+            lambda g: make_objective("asl", g, gamma_negative=-1),
+            r"AsymmetricSettings\.gamma_negative must be greater than or equal to 0, got -1\. Asym",
+        ),
+        (
+            lambda g: make_objective("bce-class-balanced", g, effective_beta=1),
+            r"label_counts must be given for bce-class-balanced, which weighs .*, got None\.",
+        ),
+        (
+            lambda g: objective("bce-class-balanced", g, effective_beta=1),
+            r"ClassBalancedSettings\.effective_beta must be less than 1, got 1\.",
+        ),
+        (
+            lambda g: make_objective("bce-distribution-balanced", g, label_counts=counts(3)),
+            "label_counts must be over the 7 labels of the groups, got 3",
         ),
         (
             lambda g: make_objective("fairpo-dpo", g, beta=-0.1),
@@ -130,7 +154,22 @@ def test_accepts():
     assert accepts("fairpo-dpo/no-constraint", "beta")
     assert accepts("bce", "privileged_weight")
     assert not accepts("bce", "beta")
-    assert get_method("bce").continues is False
+    assert accepts("asl", "clip") and not accepts("focal", "clip")
+    assert accepts("bce-distribution-balanced", "bias_scale")
+    assert [name for name in method_names() if not get_method(name).continues] == ["bce"]
+
+
+def test_an_option_of_one_name_is_one_option():
+    models = {get_method(name).settings_model for name in method_names()}
+    assert len(models) == 6
+    assert len(option_fields()) == sum(len(model.model_fields) for model in models)
+
+
+@pytest.mark.parametrize("name", method_names())
+def test_a_trial_needs_no_data(name):
+    assert trial_objective(name).groups.n_labels == 2
+    with pytest.raises(FairPOValueError, match="option 'betta' is not among"):
+        trial_objective(name, betta=1)
 
 
 @pytest.mark.parametrize("name", method_names())
@@ -138,8 +177,8 @@ def test_step_zero_holds_the_weights(name):
     if not accepts(name, "step_size"):
         pytest.skip("has no group weights")
     logits, targets, ref = batch(seed=5)
-    objective = make_objective(name, partition(), step_size=0)
-    assert objective(logits.requires_grad_(), targets, ref).group_weights.tolist() == [0.5, 0.5]
+    still = make_objective(name, partition(), step_size=0)
+    assert still(logits.requires_grad_(), targets, ref).group_weights.tolist() == [0.5, 0.5]
 
 
 def test_the_stable_call():

@@ -6,6 +6,7 @@ import torch
 from fairpo.losses import bce
 from fairpo.objectives import make_objective, method_names
 from tests.objectives.scenes import batch, partition
+from tests.objectives.scenes import objective as any_objective
 
 HALVES = [torch.float16, torch.bfloat16]
 
@@ -18,7 +19,7 @@ def test_finite_at_logits_of_a_hundred(name, preset, dtype):
     generator = torch.Generator().manual_seed(0)
     signs = torch.randint(0, 2, (2, *targets.shape), generator=generator) * 200.0 - 100
     logits = signs[0].to(dtype).requires_grad_()
-    output = make_objective(name, partition(), preset)(logits, targets, signs[1].to(dtype))
+    output = any_objective(name, partition(), preset)(logits, targets, signs[1].to(dtype))
     output.loss.backward()
     assert torch.isfinite(output.loss)
     assert torch.isfinite(output.group_losses).all()
@@ -53,12 +54,12 @@ def test_bce_keeps_value_and_gradient_where_a_clamp_would_lose_them():
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float16, 2e-2), (torch.bfloat16, 1e-1)])
 def test_half_precision_is_close_to_single(name, dtype, tolerance):
     logits, targets, ref = batch(seed=2, rows=40, dtype=torch.float32)
-    half = make_objective(name, partition())(logits.to(dtype), targets, ref.to(dtype))
-    rounded = make_objective(name, partition())(
+    half = any_objective(name, partition())(logits.to(dtype), targets, ref.to(dtype))
+    rounded = any_objective(name, partition())(
         logits.to(dtype).float(), targets, ref.to(dtype).float()
     )
     assert half.loss.item() == rounded.loss.item()  # computed in float32 from the same numbers
-    single = make_objective(name, partition())(logits, targets, ref)
+    single = any_objective(name, partition())(logits, targets, ref)
     assert half.loss.item() == pytest.approx(single.loss.item(), abs=tolerance)
 
 
@@ -66,7 +67,7 @@ def test_missing_entries_get_no_gradient():
     for name in method_names():
         logits, targets, ref = batch(seed=3, missing=0.4)
         logits.requires_grad_()
-        make_objective(name, partition(), "paper-v2" if "fairpo" in name else "paper-v1")(
+        any_objective(name, partition(), "paper-v2" if "fairpo" in name else "paper-v1")(
             logits, targets, ref
         ).loss.backward()
         assert logits.grad[targets < 0].abs().sum() == 0, name
@@ -77,6 +78,6 @@ def test_nan_marks_missing_as_well():
     marked = torch.where(targets < 0, torch.nan, targets)
     for name in method_names():
         first, second = (
-            make_objective(name, partition())(logits, y, ref) for y in (targets, marked)
+            any_objective(name, partition())(logits, y, ref) for y in (targets, marked)
         )
         assert first.loss.item() == second.loss.item(), name

@@ -12,6 +12,7 @@ from fairpo.groups import LabelGroup, LabelGroups
 from fairpo.objectives import FairPOObjective
 from fairpo.objectives.sample import LabelSample, draw_labels
 from tests import reference as slow
+from tests.objectives.scenes import objective as any_objective
 
 N_LABELS, N_ROWS = 11, 4
 GROUPS = LabelGroups(
@@ -142,6 +143,10 @@ OBJECTIVES = {
     "group-dro-excess": lambda: make_objective("group-dro-excess", GROUPS),
     "bce": lambda: make_objective("bce", GROUPS),
     "bce-reweighted": lambda: make_objective("bce-reweighted", GROUPS),
+    "asl": lambda: make_objective("asl", GROUPS),
+    "focal": lambda: make_objective("focal", GROUPS),
+    "bce-class-balanced": lambda: any_objective("bce-class-balanced", GROUPS),
+    "bce-distribution-balanced": lambda: any_objective("bce-distribution-balanced", GROUPS),
 }
 
 

@@ -1,6 +1,7 @@
 """The loop through its doors: determinism, the reference, selection, bring your own model."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import torch
 from fairpo._checks import FairPOError, FairPOValueError, build_settings
 from fairpo.groups import LabelPartition, parse_privileged
 from fairpo.models import HeadSettings
-from fairpo.objectives import FairPOObjective, method_names
+from fairpo.objectives import FairPOObjective, LabelCounts, make_objective, method_names
 from fairpo.training.fit import (
     as_logits,
     choose_groups,
@@ -189,6 +190,22 @@ def test_one_label_drawn_per_example(data, reference, groups):
     full = train_method(data, reference, groups, "fairpo-dpo", SHORT).training
     pairs = [t.epochs[0]["diagnostics"]["n_pairs"] for t in (drawn, full)]
     assert 0 < pairs[0] < pairs[1] / 2  # one of six labels at a time
+
+
+def test_labels_are_counted_in_the_training_rows(data, reference, groups):
+    other = data.targets.copy()
+    other[data.rows("test")] = 1 - other[data.rows("test")]
+    for method in ("bce-class-balanced", "bce-distribution-balanced"):
+        first, second = (
+            train_method(each, reference, groups, method, SHORT).training.last_state
+            for each in (data, replace(data, targets=other))
+        )
+        assert same(first, second)
+    counted = LabelCounts(data.targets[:240].sum(0), np.full(6, 240))
+    own = partial(make_objective, "bce-class-balanced", label_counts=counted)
+    by_hand = train_method(data, reference, groups, own, SHORT)
+    by_name = train_method(data, reference, groups, "bce-class-balanced", SHORT)
+    assert same(by_hand.training.last_state, by_name.training.last_state)
 
 
 def test_own_objective(data, reference, groups):

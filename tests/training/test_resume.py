@@ -66,6 +66,7 @@ METHODS = [
     ("fairpo-dpo", "paper-v1", {"accumulation_steps": 3}),
     ("group-dro-excess", "paper-v1", {"label_draw": "one", "schedule": "constant"}),
     ("bce-reweighted", "paper-v1", {"sampled_labels": 2}),  # lazy Adam
+    ("bce-distribution-balanced", "paper-v1", {}),  # counts labels
 ]
 
 

@@ -161,7 +161,7 @@ def make_plan(
     from fairpo.data.options import DataOptions
     from fairpo.experiments.plan import Plan
     from fairpo.models.head import HeadSettings
-    from fairpo.objectives.catalogue import option_names
+    from fairpo.objectives.catalogue import option_fields
     from fairpo.training.settings import TrainingSettings
     from fairpo.training.settings import training_preset as bundle
 
@@ -173,10 +173,10 @@ def make_plan(
             training[name] = value
         elif name in HeadSettings.model_fields:
             head[name] = value
-        elif name in option_names():
+        elif name in option_fields():
             objective[name] = value
         else:
-            known = (*TrainingSettings.model_fields, *HeadSettings.model_fields, *option_names())
+            known = (*TrainingSettings.model_fields, *HeadSettings.model_fields, *option_fields())
             raise unknown_name("setting", name, known, of="settings")
     plan = build_settings(
         Plan,

@@ -382,6 +382,15 @@ def positive_counts(targets: Targets) -> NDArray[np.int64]:
     return np.asarray((np.asarray(targets) == 1).sum(axis=0), dtype=np.int64)
 
 
+def observed_counts(targets: Targets) -> NDArray[np.int64]:
+    """Number of rows in which each label is known, shape (L,)."""
+    if not isinstance(targets, np.ndarray):
+        missing = targets.indices[np.asarray(targets.data) < 0]
+        counts = np.bincount(missing, minlength=targets.shape[1]).astype(np.int64)
+        return np.asarray(targets.shape[0] - counts, dtype=np.int64)
+    return np.asarray((np.asarray(targets) >= 0).sum(axis=0), dtype=np.int64)
+
+
 def fingerprint(data: MultiLabelData) -> str:
     """Short digest of a data set: shapes, names, splits, targets and a thousand feature rows."""
     digest = hashlib.sha256()

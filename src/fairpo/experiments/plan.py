@@ -8,9 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from fairpo._checks import build_settings, unknown_name, value_error
 from fairpo.data.options import DataOptions
-from fairpo.groups import LabelPartition, parse_privileged
+from fairpo.groups import parse_privileged
 from fairpo.models.head import HeadSettings
-from fairpo.objectives.catalogue import accepts, make_objective
+from fairpo.objectives.catalogue import accepts, trial_objective
 from fairpo.training.settings import TrainingSettings
 
 MAIN_METHODS = (
@@ -67,9 +67,8 @@ class Plan(BaseModel):
         FairPOValueError
         """
         parse_privileged(self.privileged)
-        groups = LabelPartition.from_indices([0], 2)
         for method in self.methods:
-            objective = make_objective(method, groups, self.preset, **self.options_for(method))
+            objective = trial_objective(method, self.preset, **self.options_for(method))
             if self.training_for(method).sampled_labels:
                 objective.check_sampled()
         for method, own in self.overrides.items():
@@ -85,7 +84,7 @@ class Plan(BaseModel):
             raise value_error("methods", must="be named once each", got=", ".join(self.methods))
         for option, value in self.options.items():
             if not any(accepts(method, option) for method in self.methods):
-                make_objective(self.methods[-1], groups, self.preset, **{option: value})
+                trial_objective(self.methods[-1], self.preset, **{option: value})
 
 
 _OF_ALL = {

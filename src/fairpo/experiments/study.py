@@ -13,7 +13,7 @@ from fairpo._checks import build_settings, file_error, value_error
 from fairpo.experiments.plan import Plan
 from fairpo.models.checkpoint import write_atomic
 from fairpo.models.head import HeadSettings
-from fairpo.objectives.catalogue import ABLATIONS, REFERENCE, option_names
+from fairpo.objectives.catalogue import ABLATIONS, REFERENCE, option_fields
 from fairpo.training.settings import TrainingSettings
 
 Kind = Literal["compare", "ablate", "partitions", "sensitivity"]
@@ -116,7 +116,7 @@ class Study(Plan):
             if name in model.model_fields:
                 changed = {**getattr(self, field).model_dump(), name: value}
                 return self._plan(**{field: build_settings(model, changed)})
-        if name not in option_names():
+        if name not in option_fields():
             raise value_error(
                 "grid", must="name settings of the objective, the training or the head", got=name
             )

@@ -10,13 +10,11 @@ from typing import Any, Optional
 import transformers
 
 from fairpo._checks import FairPOValueError, value_error
-from fairpo.groups import LabelPartition, parse_privileged
-from fairpo.objectives.baselines import BCESettings
-from fairpo.objectives.catalogue import accepts, make_objective
-from fairpo.objectives.settings import FairPOSettings
+from fairpo.groups import parse_privileged
+from fairpo.objectives.catalogue import accepts, option_fields, trial_objective
 from fairpo.training.accumulation import Accumulation
 
-OBJECTIVE_FIELDS = {**FairPOSettings.model_fields, **BCESettings.model_fields}
+OBJECTIVE_FIELDS = option_fields()
 """Every option of an objective by name."""
 
 _SHARED = {"seed"}
@@ -44,11 +42,11 @@ class FairPOConfig(_ObjectiveOptions, transformers.TrainingArguments):  # type: 
     """Arguments of a :class:`~fairpo.hf.trainer.FairPOTrainer`.
 
     All of ``transformers.TrainingArguments``; below; and every field of
-    :class:`~fairpo.objectives.FairPOSettings` and
-    :class:`~fairpo.objectives.baselines.BCESettings` under its own name (``beta``, ``slack``,
-    ``step_size``, ``weight_rule``, ``floor``, ``privileged_weight``, ...). Those are None unless
-    given, which is the value of the preset or of the method. ``seed`` also seeds the draws of
-    pairs.
+    :class:`~fairpo.objectives.FairPOSettings` and of the settings in
+    :mod:`fairpo.objectives.baselines` under its own name (``beta``, ``slack``, ``step_size``,
+    ``weight_rule``, ``floor``, ``privileged_weight``, ``gamma_negative``, ...). Those are None
+    unless given, which is the value of the preset or of the method. ``seed`` also seeds the draws
+    of pairs.
 
     Parameters
     ----------
@@ -149,8 +147,7 @@ class FairPOConfig(_ObjectiveOptions, transformers.TrainingArguments):  # type: 
         )
 
     def _check_objective(self) -> None:
-        anything = LabelPartition.from_indices([0], 2)
-        make_objective(self.method, anything, self.preset, **self.objective_options())
+        trial_objective(self.method, self.preset, **self.objective_options())
 
     def _check_precision(self) -> None:
         if self.fp16 and self.device.type == "cpu":

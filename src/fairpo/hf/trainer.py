@@ -38,7 +38,9 @@ from fairpo.metrics import LabelFrame, average_precision
 from fairpo.models.checkpoint import write_atomic
 from fairpo.objectives import Objective, make_objective
 from fairpo.objectives.base import StepSums
+from fairpo.objectives.catalogue import get_method
 from fairpo.training.distributed import same_weights
+from fairpo.training.label_counts import count_labels
 from fairpo.training.objective_trainer import ObjectiveTrainer
 from fairpo.training.random_state import same_random_state_after
 
@@ -146,8 +148,11 @@ class FairPOTrainer(ObjectiveTrainer):
         with same_random_state_after():
             self._check_data()
             self._reference = self._given_reference(reference_model)
-            self.groups = groups or self._choose_groups()
-            self.use_objective(objective(self.groups) if objective else self._make_objective())
+            counted = self._counted_targets(groups, objective)
+            self.groups = groups or self._choose_groups(counted)
+            self.use_objective(
+                objective(self.groups) if objective else self._make_objective(counted)
+            )
             self._begin_reference()
 
     # What the objective is given
@@ -453,15 +458,27 @@ class FairPOTrainer(ObjectiveTrainer):
 
     # Groups, objective, reference
 
-    def _choose_groups(self) -> LabelGroups:
+    def _counted_targets(self, groups: Any, objective: Any) -> NDArray[np.int8] | None:
+        """All labels of the training set, where groups or method are made of counts, or at hand."""
+        if groups is None and parse_privileged(self.args.privileged).needs_targets:
+            return self._targets(self._indexed(self.train_dataset, "train_dataset", *self._named()))
+        method = self.args.method
+        if objective is None and get_method(method).needs_label_counts:
+            do = "Give objective, a function that calls make_objective with label_counts."
+            purpose = f"method={method!r}"
+            return self._targets(self._indexed(self.train_dataset, "train_dataset", purpose, do))
+        if groups is None and has_column(self.train_dataset, LABELS):
+            return self._targets(self.train_dataset)  # cheap to read: look at all of them
+        return None
+
+    def _named(self) -> tuple[str, str]:
+        return f"privileged={self.args.privileged!r}", "Name the labels, or give groups."
+
+    def _choose_groups(self, targets: NDArray[np.int8] | None) -> LabelGroups:
         rule = parse_privileged(self.args.privileged)
-        targets = precision = None
-        if rule.needs_targets:
-            targets = self._targets(self._indexed(self.train_dataset, "train_dataset"))
-        elif has_column(self.train_dataset, LABELS):  # cheap to read: look at all of them
-            targets = self._targets(self.train_dataset)
+        precision = None
         if rule.needs_reference_ap:
-            dataset = self._indexed(self.eval_dataset, "eval_dataset")
+            dataset = self._indexed(self.eval_dataset, "eval_dataset", *self._named())
             precision = average_precision(
                 self._logits_of_reference(dataset), self._targets(dataset)
             )
@@ -470,19 +487,20 @@ class FairPOTrainer(ObjectiveTrainer):
             check_positives(groups, targets, self._names)
         return groups
 
-    def _indexed(self, dataset: Any, name: str) -> Any:
+    def _indexed(self, dataset: Any, name: str, purpose: str, do: str) -> Any:
         if is_indexed(dataset):
             return dataset
         raise value_error(
             name,
-            must=f"be one dataset with a length, for privileged={self.args.privileged!r}",
+            must=f"be one dataset with a length, for {purpose}",
             got=type(dataset).__name__,
-            do="Name the labels, or give groups.",
+            do=do,
         )
 
-    def _make_objective(self) -> Objective:
-        options = self.args.objective_options()
-        return make_objective(self.args.method, self.groups, self.args.preset, **options)
+    def _make_objective(self, counted: NDArray[np.int8] | None) -> Objective:
+        method, options = self.args.method, self.args.objective_options()
+        counts = count_labels(counted) if get_method(method).needs_label_counts else None
+        return make_objective(method, self.groups, self.args.preset, label_counts=counts, **options)
 
     def _given_reference(self, model: nn.Module | None) -> Reference | None:
         if model is not None:

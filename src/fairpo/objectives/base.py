@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -180,6 +180,11 @@ class StepInputs:
         """What each label here counts in each group, (groups, labels)."""
         return membership.columns(self.sample, self.logits.dtype)
 
+    def of_labels(self, values: Tensor) -> Tensor:
+        """Numbers of all labels, (all labels,), for those here: (labels,)."""
+        values = values.to(self.logits.dtype)
+        return values if self.sample is None else values.index_select(0, self.sample.labels)
+
     def group_sums(self, values: Tensor, membership: Membership) -> GroupSums:
         """Add up values (batch, labels) per group; counts are :meth:`entry_counts`."""
         columns = self.columns(membership)
@@ -245,6 +250,8 @@ class Objective(nn.Module, ABC):
 
     needs_reference: bool
     """Whether a call must be given ``reference_logits``."""
+    needs_label_counts: ClassVar[bool] = False
+    """Whether it is built with :class:`~fairpo.objectives.label_counts.LabelCounts`."""
 
     def __init__(self, groups: LabelGroups) -> None:
         super().__init__()

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
 from fairpo._checks import build_settings, unknown_name, value_error
-from fairpo.groups import LabelGroups
+from fairpo.groups import LabelGroups, LabelPartition
 from fairpo.objectives.base import Objective
-from fairpo.objectives.baselines import BCEObjective, BCESettings
+from fairpo.objectives.baselines import (
+    AsymmetricObjective,
+    BCEObjective,
+    ClassBalancedObjective,
+    DistributionBalancedObjective,
+    FocalObjective,
+)
 from fairpo.objectives.fairpo import FairPOObjective
+from fairpo.objectives.label_counts import LabelCounts
+from fairpo.objectives.mean import MeanObjective
 from fairpo.objectives.settings import FairPOSettings, preset_settings
 
 
@@ -21,8 +33,10 @@ class Method:
     ----------
     summary : str
         One line for tables.
+    objective : type
+        What is built.
     parts : mapping
-        Arguments of :class:`FairPOObjective`; empty for the cross-entropy objectives.
+        Its arguments, where it is a :class:`FairPOObjective`.
     defaults : mapping
         Settings that go over the preset's and under the caller's.
     continues : bool
@@ -30,19 +44,45 @@ class Method:
     """
 
     summary: str
+    objective: type[MeanObjective] | type[FairPOObjective] = FairPOObjective
     parts: dict[str, Any] = field(default_factory=dict)
     defaults: dict[str, Any] = field(default_factory=dict)
     continues: bool = True
+
+    @property
+    def settings_model(self) -> type[BaseModel]:
+        """Its options."""
+        return self.objective.settings_model
+
+    @property
+    def needs_label_counts(self) -> bool:
+        """Whether its objective is built with the label counts of the training rows."""
+        return self.objective.needs_label_counts
 
 
 REFERENCE = "bce"
 """The method that the reference is trained by."""
 
 METHODS: dict[str, Method] = {
-    "bce": Method("binary cross-entropy: the reference itself", continues=False),
-    "bce-continued": Method("cross-entropy continued for the same extra budget"),
+    "bce": Method("binary cross-entropy: the reference itself", BCEObjective, continues=False),
+    "bce-continued": Method("cross-entropy continued for the same extra budget", BCEObjective),
     "bce-reweighted": Method(
-        "cross-entropy with privileged labels weighted 5 times", defaults={"privileged_weight": 5.0}
+        "cross-entropy with privileged labels weighted 5 times",
+        BCEObjective,
+        defaults={"privileged_weight": 5.0},
+    ),
+    "bce-class-balanced": Method(
+        "cross-entropy, labels weighted by effective number of positives (Cui et al. 2019)",
+        ClassBalancedObjective,
+    ),
+    "bce-distribution-balanced": Method(
+        "cross-entropy re-balanced for co-occurrence, negatives tolerated (Wu et al. 2020)",
+        DistributionBalancedObjective,
+    ),
+    "focal": Method("focal loss: well-scored entries count less (Lin et al. 2017)", FocalObjective),
+    "asl": Method(
+        "asymmetric loss: easy negatives count less or not at all (Ridnik et al. 2021)",
+        AsymmetricObjective,
     ),
     "group-dro": Method(
         "group-robust cross-entropy over the label groups (Group DRO)",
@@ -92,22 +132,29 @@ def get_method(name: str) -> Method:
     method = METHODS[base]
     if not ablation:
         return method
-    return Method(f"{method.summary}, {ablation}", {**method.parts, **ABLATIONS[ablation]})
-
-
-def option_names() -> tuple[str, ...]:
-    """Return every option that a method has."""
-    return tuple({**FairPOSettings.model_fields, **BCESettings.model_fields})
+    parts = {**method.parts, **ABLATIONS[ablation]}
+    return Method(f"{method.summary}, {ablation}", parts=parts)
 
 
 def accepts(name: str, option: str) -> bool:
     """Whether a method has an option."""
-    model = FairPOSettings if get_method(name).parts else BCESettings
-    return option in model.model_fields
+    return option in get_method(name).settings_model.model_fields
+
+
+def option_fields() -> dict[str, FieldInfo]:
+    """Return every option that some method has; a name is the same option wherever it occurs."""
+    models: list[type[BaseModel]] = [FairPOSettings]
+    models += [method.settings_model for method in METHODS.values()]
+    return {name: option for model in models for name, option in model.model_fields.items()}
 
 
 def make_objective(
-    name: str, groups: LabelGroups, preset: str = "paper-v1", **settings: Any
+    name: str,
+    groups: LabelGroups,
+    preset: str = "paper-v1",
+    *,
+    label_counts: LabelCounts | None = None,
+    **settings: Any,
 ) -> Objective:
     """Build the objective of a method.
 
@@ -120,15 +167,19 @@ def make_objective(
         Such as ``LabelPartition.from_indices([0, 3], n_labels=80)``.
     preset : "paper-v1" or "paper-v2"
         Bundle of objective settings: the paper's first version, or the authors' later code.
-        Cross-entropy methods have none of them.
+        The other methods have none of them.
+    label_counts : LabelCounts, optional
+        Of the training rows (:func:`fairpo.training.count_labels`), for the methods that weigh
+        labels by frequency; the others do not read it.
     **settings
-        Fields of :class:`~fairpo.objectives.settings.FairPOSettings` over the preset's, or
-        ``privileged_weight`` for the cross-entropy methods.
+        Fields of :class:`~fairpo.objectives.settings.FairPOSettings` over the preset's, or those
+        of the method's own settings in :mod:`~fairpo.objectives.baselines`.
 
     Raises
     ------
     FairPOValueError
-        Unknown method, preset or option, or a value out of range; all faults in one error.
+        Unknown method, preset or option, or a value out of range, all faults in one error; or
+        label counts are needed and missing.
 
     Examples
     --------
@@ -140,8 +191,10 @@ def make_objective(
     bundle = preset_settings(preset)
     if not isinstance(groups, LabelGroups):
         raise value_error("groups", must="be LabelGroups or a LabelPartition", got=repr(groups))
-    if not method.parts:
-        return BCEObjective(groups, **{**method.defaults, **settings})
+    if method.objective is not FairPOObjective:
+        build: Callable[..., Objective] = method.objective
+        needed = {"label_counts": _given(label_counts, name)} if method.needs_label_counts else {}
+        return build(groups, **needed, **{**method.defaults, **settings})
     values = {**bundle, **method.defaults, **settings}
     parts = dict(method.parts)
     if "weight_rule" in parts and "weight_rule" in settings:
@@ -151,3 +204,28 @@ def make_objective(
     if "weight_rule" in parts:
         values["weight_rule"] = parts.pop("weight_rule")
     return FairPOObjective(groups, **parts, settings=build_settings(FairPOSettings, values))
+
+
+def trial_objective(name: str, preset: str = "paper-v1", **settings: Any) -> Objective:
+    """Build a method's objective for two labels, which checks name, preset and options.
+
+    Raises
+    ------
+    FairPOValueError
+        As :func:`make_objective`.
+    """
+    anything = LabelPartition.from_indices([0], 2)
+    return make_objective(
+        name, anything, preset, label_counts=LabelCounts([1, 1], [2, 2]), **settings
+    )
+
+
+def _given(label_counts: LabelCounts | None, name: str) -> LabelCounts:
+    if label_counts is None:
+        raise value_error(
+            "label_counts",
+            must=f"be given for {name}, which weighs labels by how often they apply in training",
+            got="None",
+            do="fairpo.training.count_labels(targets) counts them.",
+        )
+    return label_counts

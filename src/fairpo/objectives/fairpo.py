@@ -65,6 +65,8 @@ class FairPOObjective(Objective):
     [0.6931, 0.0]
     """
 
+    settings_model = FairPOSettings
+
     def __init__(
         self,
         groups: LabelGroups,

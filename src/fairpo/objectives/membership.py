@@ -23,7 +23,7 @@ class Membership(nn.Module):
     def __init__(self, matrix: Tensor) -> None:
         super().__init__()
         self.register_buffer("matrix", matrix, persistent=False)
-        self.register_buffer("sizes", matrix.sum(1), persistent=False)
+        self.register_buffer("sizes", matrix.sum(1, dtype=torch.float64), persistent=False)
 
     def columns(self, sample: LabelSample | None, dtype: torch.dtype) -> Tensor:
         """Columns (groups, labels), or those of a sample; nothing here grows with the rest."""

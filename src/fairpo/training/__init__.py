@@ -9,12 +9,14 @@
 - :mod:`~fairpo.training.rows`, :mod:`~fairpo.training.reference_scores`,
   :mod:`~fairpo.training.label_scores`: features, targets and scores by row and by block of labels.
 - :mod:`~fairpo.training.selection`: which epoch is returned.
+- :mod:`~fairpo.training.label_counts`: how often labels apply, for objectives that ask.
 - :mod:`~fairpo.training.fit`: from data to a reference, from a reference to a policy.
 - :mod:`~fairpo.training.accumulation`: one step of an objective in parts.
 - :mod:`~fairpo.training.objective_trainer`: an objective in a ``transformers.Trainer``.
 - :mod:`~fairpo.training.run`, :mod:`~fairpo.training.unfinished`: run folders, whole and under way.
 """
 
+from fairpo.training.label_counts import count_labels as count_labels
 from fairpo.training.run import Run as Run
 from fairpo.training.run import load as load
 from fairpo.training.settings import TrainingSettings as TrainingSettings

@@ -21,9 +21,10 @@ from fairpo.data.base import (
 )
 from fairpo.groups import LabelGroup, LabelGroups, LabelPartition, PrivilegedRule
 from fairpo.models.head import HeadSettings, Policy, Scaling
-from fairpo.objectives import BCEObjective, Objective
-from fairpo.objectives.catalogue import get_method, make_objective
+from fairpo.objectives import BCEObjective, LabelCounts, Objective
+from fairpo.objectives.catalogue import accepts, get_method, make_objective
 from fairpo.training.distributed import share, sum_over_processes
+from fairpo.training.label_counts import count_labels
 from fairpo.training.label_scores import LabelScores, precision_by_label, scores_by_label
 from fairpo.training.loop import EpochCallback, Training, train
 from fairpo.training.reference_scores import Scores, head_scores
@@ -254,7 +255,7 @@ def train_method(
         Where the training's state is kept, and taken up if it was stopped.
     """
     name = method if isinstance(method, str) else getattr(method, "__name__", "custom")
-    objective = build_objective(method, groups, preset, dict(options or {}), settings.seed)
+    objective = _build_objective(method, groups, preset, options or {}, data, settings.seed)
     policy = start_policy(data, reference, head or HeadSettings(), settings.seed)
     if isinstance(method, str) and not get_method(method).continues:
         return _reference_as_method(name, groups, policy, reference, objective, data)
@@ -283,15 +284,23 @@ def train_method(
     return FittedMethod(name, groups, policy, training, objective, notes)
 
 
-def build_objective(
-    method: Method, groups: LabelGroups, preset: str, options: dict[str, Any], seed: int
+def _build_objective(
+    method: Method,
+    groups: LabelGroups,
+    preset: str,
+    options: Mapping[str, Any],
+    data: MultiLabelData,
+    seed: int,
 ) -> Objective:
     """Build the objective of a method; the run's seed also seeds pair draws unless told."""
     if callable(method):
         return method(groups)
-    if get_method(method).parts:
+    if accepts(method, "seed"):
         options = {"seed": seed, **options}
-    return make_objective(method, groups, preset, **options)
+    counts: LabelCounts | None = None
+    if get_method(method).needs_label_counts:
+        counts = count_labels(data.targets[data.rows("train")])
+    return make_objective(method, groups, preset, label_counts=counts, **options)
 
 
 def new_policy(
