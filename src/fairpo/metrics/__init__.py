@@ -9,7 +9,9 @@ when it is over all labels.
 - ``frame``: :class:`LabelFrame`, metrics x groups as one table, with what is undefined named;
 - ``top_k``: the labels ranked first in each row, P@k and nDCG@k;
 - ``label_blocks``: average precision and rankings from one pass over blocks of very many labels;
-- ``bootstrap``: the same metrics on resampled rows, for intervals of differences between runs.
+- ``bootstrap``: the same metrics on resampled rows, for intervals of differences between runs;
+- ``significance``: permutation tests of two models, Holm's correction over many labels;
+- ``units``: rows or clusters of rows, what both draw.
 """
 
 from fairpo.metrics.bootstrap import (
@@ -45,6 +47,7 @@ from fairpo.metrics.ranking import (
     check_scores,
     map_batch_mean,
 )
+from fairpo.metrics.significance import PermutationResult, holm, paired_permutation_test
 from fairpo.metrics.top_k import TopK, ndcg_at_k, positive_entries, precision_at_k
 
 __all__ = [
@@ -54,6 +57,7 @@ __all__ = [
     "Counts",
     "LabelBlockMetrics",
     "LabelFrame",
+    "PermutationResult",
     "RowTerms",
     "TopK",
     "Undefined",
@@ -65,12 +69,14 @@ __all__ = [
     "check_scores",
     "evaluate_label_blocks",
     "exact_match",
+    "holm",
     "label_accuracy",
     "label_counts",
     "map_batch_mean",
     "membership_matrix",
     "metric_key",
     "ndcg_at_k",
+    "paired_permutation_test",
     "percentile_interval",
     "positive_entries",
     "precision_at_k",
