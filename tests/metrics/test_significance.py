@@ -8,7 +8,7 @@ from scipy import stats
 
 from fairpo._checks import FairPOValueError
 from fairpo.metrics import (
-    DECISION_METRICS,
+    ROW_METRICS,
     LabelFrame,
     average_precision,
     holm,
@@ -17,7 +17,7 @@ from fairpo.metrics import (
 )
 
 GROUPS = {"a": np.array([0, 1]), "b": np.array([1, 2, 3]), "empty": np.array([], dtype=int)}
-METRICS = ("map", *DECISION_METRICS)
+METRICS = ("map", *ROW_METRICS)
 
 
 def random_case(seed=0, n=60, n_labels=4, missing=0.1, prevalence=0.25, levels=3.0):
@@ -174,6 +174,26 @@ def test_the_sign_is_first_minus_second_and_p_is_two_sided():
     back = paired_permutation_test([second], [first], targets, GROUPS, n_permutations=99)
     np.testing.assert_allclose(there.differences, -back.differences, atol=1e-7)
     np.testing.assert_array_equal(there.p_values, back.p_values)
+
+
+def test_decisions_have_each_model_s_own_thresholds():
+    first, second, targets = random_case(5)
+    cuts = np.array([0.5, -1.0, 2.0, 0.0])  # exact in float32, as are the scores less them
+    result = paired_permutation_test(
+        [first],
+        [second],
+        targets,
+        GROUPS,
+        first_threshold_logits=[cuts],
+        n_permutations=40,
+    )
+    moved = paired_permutation_test([first - cuts], [second], targets, GROUPS, n_permutations=40)
+    for key in result.keys:
+        if not key.startswith("brier"):
+            np.testing.assert_array_equal(result.of(key), moved.of(key))
+    plain = paired_permutation_test([first], [second], targets, GROUPS, n_permutations=40)
+    assert result.of("brier") == plain.of("brier")
+    assert result.of("label_accuracy") != plain.of("label_accuracy")
 
 
 def test_a_difference_is_found_and_p_is_never_zero():

@@ -17,11 +17,9 @@ from scipy import sparse
 from fairpo._checks import unknown_name, value_error
 from fairpo.metrics.decisions import (
     ALL,
-    DECISION_METRICS,
     Groups,
     membership_matrix,
     metric_key,
-    row_counts,
 )
 from fairpo.metrics.ranking import (
     Floats,
@@ -30,9 +28,10 @@ from fairpo.metrics.ranking import (
     check_scores,
     divide_defined,
 )
+from fairpo.metrics.row_metrics import ROW_METRICS, row_terms, thresholds_by_run
 from fairpo.metrics.units import cumulate_rows, sum_by_unit, units_of_rows
 
-BOOTSTRAP_METRICS = ("map", *DECISION_METRICS)
+BOOTSTRAP_METRICS = ("map", *ROW_METRICS)
 BLOCK_BYTES = 2**25  # of weights at a time; a label's work needs about four times that
 
 
@@ -66,6 +65,7 @@ def bootstrap_metrics(
     groups: Groups,
     metrics: Sequence[str] = BOOTSTRAP_METRICS,
     *,
+    threshold_logits_by_run: Sequence[Floats | None] | None = None,
     clusters: NDArray[Any] | None = None,
     n_resamples: int = 1000,
     seed: int = 0,
@@ -81,7 +81,10 @@ def bootstrap_metrics(
     groups : mapping from name to int array
         Label indices of each group.
     metrics : sequence of str
-        From ``map``, ``sample_f1``, ``sample_f1_paper``, ``label_accuracy``, ``exact_match``.
+        From ``map``, ``sample_f1``, ``sample_f1_paper``, ``label_accuracy``, ``exact_match``,
+        ``brier``.
+    threshold_logits_by_run : sequence of float arrays, each of shape (L,), optional
+        Each run's thresholds of the decisions; 0 for a run that has None, or for all.
     clusters : array, shape (n,), optional
         Rows that share a value are not independent: whole clusters are drawn. Rows are drawn
         one by one when not given.
@@ -99,7 +102,8 @@ def bootstrap_metrics(
     Raises
     ------
     FairPOValueError
-        No runs, an unknown metric, shapes that differ, fewer than two clusters.
+        No runs, an unknown metric, shapes that differ, thresholds for another number of runs,
+        fewer than two clusters.
 
     Notes
     -----
@@ -120,7 +124,11 @@ def bootstrap_metrics(
     _check_request(logits_by_run, targets, metrics, n_resamples)
     membership = membership_matrix(groups, targets.shape[1])
     unit_of_row = units_of_rows(clusters, targets.shape[0])
-    runs = [_Run(logits, targets, membership, metrics, unit_of_row) for logits in logits_by_run]
+    thresholds = thresholds_by_run(threshold_logits_by_run, len(logits_by_run))
+    runs = [
+        _Run(logits, targets, membership, metrics, unit_of_row, own)
+        for logits, own in zip(logits_by_run, thresholds, strict=True)
+    ]
     n_units = int(unit_of_row.max()) + 1
     n_keys = len(metrics) * membership.shape[1]
     resampled = np.empty((len(runs), n_keys, n_resamples))
@@ -236,15 +244,15 @@ class _Run:
         membership: NDArray[np.float32],
         metrics: Sequence[str],
         unit_of_row: NDArray[np.int64],
+        threshold_logits: Floats | None,
     ) -> None:
         self.logits, self.targets, self.unit_of_row = logits, targets, unit_of_row
         self.membership = membership.astype(np.float64)
         self.metrics = metrics
-        counts = row_counts(logits > 0, targets, membership)
+        by_row = [name for name in metrics if name != "map"]
+        terms = row_terms(logits, targets, membership, by_row, threshold_logits)
         self.sums = {
-            name: [sum_by_unit(term, unit_of_row) for term in DECISION_METRICS[name](counts)]
-            for name in metrics
-            if name != "map"
+            name: [sum_by_unit(term, unit_of_row) for term in pair] for name, pair in terms.items()
         }
 
     def under(self, weights: NDArray[np.float32]) -> Floats:

@@ -17,15 +17,13 @@ from scipy import sparse, stats
 from fairpo._checks import unknown_name, value_error
 from fairpo.metrics.decisions import (
     ALL,
-    DECISION_METRICS,
-    Counts,
     Groups,
     RowTerms,
     membership_matrix,
     metric_key,
-    row_counts,
 )
 from fairpo.metrics.ranking import Floats, Scores, check_scores, divide_defined
+from fairpo.metrics.row_metrics import ROW_METRICS, row_terms, thresholds_by_run
 from fairpo.metrics.units import cumulate_rows, sum_by_unit, units_of_rows
 
 Swaps: TypeAlias = "NDArray[np.int16]"
@@ -44,7 +42,7 @@ class PermutationResult(NamedTuple):
     ----------
     keys : tuple of str, length K
         ``<metric>`` and ``<metric>/<group>``, metric by metric: ``map``, ``sample_f1``,
-        ``sample_f1_paper``, ``label_accuracy``, ``exact_match``.
+        ``sample_f1_paper``, ``label_accuracy``, ``exact_match``, ``brier``.
     differences : float64 array, shape (K,)
         First model minus second, mean over runs; NaN where the metric does not exist.
     p_values : float64 array, shape (K,)
@@ -73,6 +71,8 @@ def paired_permutation_test(
     targets: NDArray[Any],
     groups: Groups,
     *,
+    first_threshold_logits: Sequence[Floats | None] | None = None,
+    second_threshold_logits: Sequence[Floats | None] | None = None,
     clusters: NDArray[Any] | None = None,
     n_permutations: int = 1000,
     seed: int = 0,
@@ -92,6 +92,8 @@ def paired_permutation_test(
         1, 0, or -1 for not known.
     groups : mapping from name to int array
         Label indices of each group.
+    first_threshold_logits, second_threshold_logits : sequences of float arrays (L,), optional
+        Thresholds of the decisions, one array for each run; 0 where None.
     clusters : array, shape (n,), optional
         Rows that share a value are not independent: whole clusters are swapped.
     n_permutations : int
@@ -114,7 +116,7 @@ def paired_permutation_test(
     Before AP is taken, each model's scores of a label become their ranks among the rows where the
     label is known. AP does not see more, and scores of different scale cannot be mixed: a model
     that is the other one plus a constant would otherwise look torn by every swap, and the test
-    would find nothing. Decisions are swapped as they are.
+    would find nothing. Decisions and probabilities are swapped as they are.
 
     The null hypothesis is that rows are exchangeable between the models, which is more than equal
     metrics; p is exact up to the ranks' dependence on each other, which the tests measure.
@@ -144,16 +146,24 @@ def paired_permutation_test(
     membership = membership_matrix(groups, targets.shape[1])
     unit_of_row = units_of_rows(clusters, len(targets))
     pairs = list(zip(first, second, strict=True))
-    decisions = [_Decisions(*pair, targets, membership, unit_of_row) for pair in pairs]
+    thresholds = zip(
+        thresholds_by_run(first_threshold_logits, len(first)),
+        thresholds_by_run(second_threshold_logits, len(second)),
+        strict=True,
+    )
+    by_row = [
+        _RowSums(pair, targets, membership, own, unit_of_row)
+        for pair, own in zip(pairs, thresholds, strict=True)
+    ]
     by_key, by_label = [], []
     for swaps in _swap_blocks(int(unit_of_row.max()) + 1, n_permutations, seed):
         labels = np.mean([_labels(*pair, targets, unit_of_row, swaps) for pair in pairs], axis=0)
-        others = np.mean([pair.under(swaps) for pair in decisions], axis=0)
+        others = np.mean([sums.under(swaps) for sums in by_row], axis=0)
         by_label.append(labels)
         by_key.append(np.concatenate([_group_means(labels, membership), others]))
     differences, p_values = _judge(np.concatenate(by_key, axis=1))
     label_differences, label_p_values = _judge(np.concatenate(by_label, axis=1))
-    metrics = ("map", *DECISION_METRICS)
+    metrics = ("map", *ROW_METRICS)
     keys = tuple(metric_key(metric, group) for metric in metrics for group in (ALL, *groups))
     return PermutationResult(keys, differences, p_values, label_differences, label_p_values)
 
@@ -193,33 +203,30 @@ def holm(p_values: Floats) -> Floats:
     return adjusted
 
 
-class _Decisions:
-    """Decision metrics of two models under swaps: both sums of each metric, unit by unit."""
+class _RowSums:
+    """Metrics that are ratios of sums over rows, of two models under swaps."""
 
     def __init__(
         self,
-        first: Scores,
-        second: Scores,
+        pair: tuple[Scores, Scores],
         targets: NDArray[Any],
         membership: NDArray[np.float32],
+        threshold_logits: tuple[Floats | None, Floats | None],
         unit_of_row: NDArray[np.int64],
     ) -> None:
         self.first, self.second = (
-            _terms_by_unit(row_counts(logits > 0, targets, membership), unit_of_row)
-            for logits in (first, second)
+            [
+                RowTerms(*(sum_by_unit(term, unit_of_row) for term in terms))
+                for terms in row_terms(logits, targets, membership, threshold_logits=own).values()
+            ]
+            for logits, own in zip(pair, threshold_logits, strict=True)
         )
 
     def under(self, swaps: Sequence[Swaps]) -> Floats:
         """First minus second, shape (keys, permutations)."""
         parts = [part.astype(np.float64) for part in swaps]
-        pairs = list(zip(self.first, self.second, strict=True))
-        return np.block([[_ratios(*pair, part) for part in parts] for pair in pairs])
-
-
-def _terms_by_unit(counts: Counts, unit_of_row: NDArray[np.int64]) -> list[RowTerms]:
-    """Both sums of every decision metric, shape (U, G) each."""
-    terms = [metric(counts) for metric in DECISION_METRICS.values()]
-    return [RowTerms(*(sum_by_unit(term, unit_of_row) for term in pair)) for pair in terms]
+        metrics = list(zip(self.first, self.second, strict=True))
+        return np.block([[_ratios(*terms, part) for part in parts] for terms in metrics])
 
 
 def _ratios(first: RowTerms, second: RowTerms, swaps: Floats) -> Floats:
