@@ -20,6 +20,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fairpo._checks import FairPOError as FairPOError
+    from fairpo._checks import FairPOWarning as FairPOWarning
     from fairpo.data import MultiLabelData as MultiLabelData
     from fairpo.data import load_data as load_data
     from fairpo.estimator import FairPOClassifier as FairPOClassifier
@@ -48,8 +50,10 @@ _HOME = {
     "fairpo_sample_f1_non_privileged": "fairpo.estimator",
     "fairpo_sample_f1_privileged": "fairpo.estimator",
     "FairPOConfig": "fairpo.hf",
+    "FairPOError": "fairpo._checks",
     "FairPOObjective": "fairpo.objectives",
     "FairPOTrainer": "fairpo.hf",
+    "FairPOWarning": "fairpo._checks",
     "GroupWeights": "fairpo.group_weights",
     "LabelFrame": "fairpo.metrics",
     "LabelGroup": "fairpo.groups",

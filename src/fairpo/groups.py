@@ -177,7 +177,9 @@ class LabelPartition(LabelGroups):
 
     @classmethod
     def rarest(cls, targets: Any, fraction: float) -> Self:
-        """Privilege the rarest labels: ``max(1, ceil(fraction * labels))`` of them.
+        """Privilege the rarest labels: ``ceil(fraction * n)`` of the ``n`` that occur.
+
+        A label without a positive cannot be learnt, and is never chosen.
 
         Parameters
         ----------
@@ -185,13 +187,22 @@ class LabelPartition(LabelGroups):
             1 positive, anything else is not counted.
         fraction : float
             In (0, 1]. Ties are broken by label order.
+
+        Raises
+        ------
+        FairPOValueError
+            No label has a positive.
         """
         if not 0 < fraction <= 1:
             raise value_error("fraction", must="be in (0, 1]", got=fraction)
         counts = np.asarray((targets == 1).sum(axis=0)).ravel()
+        occurring = np.flatnonzero(counts)
+        if not len(occurring):
+            raise value_error("the targets", must="hold a positive", got="none for any label")
         # The small term keeps 0.2 * 35 = 7.000000000000001 from rounding up to 8.
-        size = max(1, math.ceil(fraction * counts.size - 1e-9))
-        return cls.from_indices(np.argsort(counts, kind="stable")[:size].tolist(), counts.size)
+        size = math.ceil(fraction * len(occurring) - 1e-9)
+        rarest = occurring[np.argsort(counts[occurring], kind="stable")[:size]]
+        return cls.from_indices(rarest.tolist(), counts.size)
 
     @classmethod
     def worst(cls, reference_ap: ArrayLike, k: int) -> Self:

@@ -189,7 +189,8 @@ def test_a_run_as_reference(trained, tmp_path):
             ["train", "{data}", "--method", "fairpo-dbo"],
             "error: method 'fairpo-dbo' is not among the 17",
         ),
-        (["train", "{data}", "--set", "betta=1"], "option 'betta' is not among"),
+        (["train", "{data}", "--set", "betta=1"], "setting 'betta' is not among"),
+        (["train", "{data}", "--set", "epoch=1"], "Did you mean 'epochs'"),
         (["train", "{data}", "--set", "beta"], "--set must be NAME=VALUE, got 'beta'"),
         (
             ["train", "{data}", "--privileged", "rarest:0%"],

@@ -29,6 +29,7 @@ def test_a_card_tells_groups_settings_results_and_limits(tmp_path):
     assert "| privileged | improve | 2 | l0, l1 |" in body
     assert "| beta | 0.7 |" in body
     assert "| trainable | last:1 |" in body
+    assert "| optimizer steps | 3 |" in body
     assert "| method | fairpo-dpo |" in body
     assert "| reference | the model as it was before this training |" in body
     assert "`eval`: 40 examples, after 3 optimizer steps" in body

@@ -82,6 +82,7 @@ def test_all_faults_in_one_error():
         ({"prediction_loss_only": True}, "prediction_loss_only must be False"),
         ({"eval_do_concat_batches": False}, "eval_do_concat_batches must be True"),
         ({"label_smoothing_factor": 0.1}, "label_smoothing_factor must be 0"),
+        ({"fp16": True}, "fp16 must be False without a GPU, got True. bf16=True runs on a CPU"),
     ],
 )
 def test_faults(options, message):

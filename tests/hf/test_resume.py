@@ -192,9 +192,10 @@ def test_a_checkpoint_without_our_state_is_refused(tmp_path, straight):
 @pytest.mark.parametrize(
     ("options", "what"),
     [
-        ({"privileged": "l5"}, "the groups of a training that goes on"),
+        ({"privileged": "l5"}, r"the groups \(privileged\) of a training that goes on"),
         ({"method": "fairpo-cpo"}, "the method of a training that goes on"),
-        ({"beta": 0.1}, "the settings of a training that goes on"),
+        ({"beta": 0.1}, r"the settings \(beta\) of a training .* must be the .* 0.5, got 0.1"),
+        ({"trainable": "head"}, "the trained parameters of a training that goes on"),
         ({"accumulation": "exact"}, "the accumulation of a training that goes on"),
     ],
 )
@@ -203,6 +204,14 @@ def test_another_training_is_refused(straight, options, what):
         build(straight.args.output_dir, **options).train(
             resume_from_checkpoint=f"{straight.args.output_dir}/checkpoint-3"
         )
+
+
+def test_other_label_names_are_refused(straight):
+    model = tiny.vit()
+    model.config.id2label = {**model.config.id2label, 3: "wolf"}
+    trainer = tiny.trainer(straight.args.output_dir, model, tiny.Images(50), preset="paper-v2")
+    with pytest.raises(FairPOValueError, match="the labels of a training .* got 6: .* wolf,"):
+        trainer.train(resume_from_checkpoint=f"{straight.args.output_dir}/checkpoint-3")
 
 
 def test_another_reference_is_refused(straight):

@@ -55,6 +55,18 @@ def test_bare_backbones(tmp_path):
         tiny.trainer(tmp_path, backbone)
 
 
+def test_models_of_another_kind(tmp_path):
+    with pytest.raises(FairPOTypeError, match="model must be a model of transformers, got NoneTy"):
+        FairPOTrainer(None, tiny.config(tmp_path))
+    with pytest.raises(FairPOTypeError, match="logits, got str. The folder of a saved model"):
+        tiny.trainer(tmp_path, parts={"reference_model": "saved"})
+    with pytest.raises(FairPOTypeError, match="peft_config must be a peft.PeftConfig.* got dict"):
+        tiny.trainer(tmp_path, parts={"peft_config": {"r": 4}})
+    twice = tiny.vit(id2label=dict(enumerate("abcdea")))
+    with pytest.raises(FairPOValueError, match="the names in id2label must be unique, got 'a' mo"):
+        tiny.trainer(tmp_path, twice)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -72,6 +84,18 @@ def test_labels_that_do_not_fit(tmp_path, change, message):
         tiny.trainer(tmp_path, data=Changed(change))
     with pytest.raises(FairPOValueError, match=message):
         tiny.trainer(tmp_path, evaluated={"one": tiny.Images(8), "other": Changed(change)})
+
+
+def test_labels_of_any_example_that_are_not_0_or_1(tmp_path):
+    data = tiny.Images(64)
+    data.y[50, 1] = 0.5
+    with pytest.raises(FairPOValueError, match=r"labels must be 1, 0, or missing .*, got 0.5"):
+        tiny.trainer(tmp_path, data=data, privileged="l0", max_steps=8).train()
+
+
+def test_a_metric_of_the_best_model_that_does_not_exist(tmp_path):
+    with pytest.raises(FairPOValueError, match="metric_for_best_model 'mapp' is not .* mean 'map'"):
+        tiny.trainer(tmp_path, metric_for_best_model="eval_mapp/privileged")
 
 
 def test_an_empty_set(tmp_path):
@@ -99,9 +123,10 @@ def test_labels_without_a_positive(tmp_path):
     data = tiny.Images(30)
     data.y[:, 0] = 0
     with pytest.raises(FairPOValueError, match="must have a positive among the training .* for l0"):
-        tiny.trainer(tmp_path, data=data, privileged="rarest:10%")
+        tiny.trainer(tmp_path, data=table(data), privileged="l0")
     with pytest.warns(FairPOWarning, match="1 privileged labels have no positive .* learnt: l0"):
-        tiny.trainer(tmp_path, data=data, privileged="rarest:20%")
+        tiny.trainer(tmp_path, data=table(data), privileged="l0,l1")
+    assert 0 not in tiny.trainer(tmp_path, data=data, privileged="rarest:20%").groups.privileged
 
 
 def test_rules_that_cannot_be_followed(tmp_path):
@@ -139,10 +164,14 @@ def test_groups_by_rule(tmp_path):
     assert set(worst) == set(np.argsort(ap)[:2])
 
 
+def table(data):
+    columns = {"pixel_values": data.x.numpy(), "labels": data.y.numpy()}
+    return Dataset.from_dict(columns).with_format("torch")
+
+
 def test_rarest_reads_a_column_without_touching_the_images(tmp_path):
     data = tiny.Images(30)
-    table = Dataset.from_dict({"pixel_values": data.x.numpy(), "labels": data.y.numpy()})
-    by_table = tiny.trainer(tmp_path, data=table.with_format("torch"), privileged="rarest:30%")
+    by_table = tiny.trainer(tmp_path, data=table(data), privileged="rarest:30%")
     assert by_table.groups == tiny.trainer(tmp_path, data=data, privileged="rarest:30%").groups
 
 

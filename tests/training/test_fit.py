@@ -140,8 +140,10 @@ def test_labels_without_a_training_positive_are_told(data):
     assert (
         "1 labels have no positive in the training rows and cannot be learnt: c." in reference.notes
     )
-    groups = choose_groups(parse_privileged("rarest:20%"), poor, reference)
-    assert 2 in groups.privileged
+    assert 2 not in choose_groups(parse_privileged("rarest:20%"), poor, reference).privileged
+    with pytest.raises(FairPOValueError, match="must have a positive in the .* got none for c. Ch"):
+        choose_groups(parse_privileged("c"), poor, reference)
+    groups = choose_groups(parse_privileged("a,c"), poor, reference)
     assert np.isfinite(
         train_method(poor, reference, groups, "fairpo-cpo", SHORT).training.epochs[-1]["loss"]
     )

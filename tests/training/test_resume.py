@@ -438,10 +438,10 @@ def test_writing_takes_a_small_share_of_the_time(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
-def test_an_end_by_signal_says_how_to_go_on(npz, tmp_path, ending):
+def test_an_end_by_signal_loses_no_step_and_says_how_to_go_on(npz, tmp_path, ending):
     run = tmp_path / "run"
     command = ["train", npz, "--out", run, "--set", "reference_epochs=100000"]
-    command += ["--set", "patience=100000", "--set", "checkpoint_seconds=0"]
+    command += ["--set", "patience=100000", "--set", "checkpoint_seconds=0.5"]
     with subprocess.Popen(
         [*FAIRPO, *map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as running:
@@ -449,9 +449,12 @@ def test_an_end_by_signal_says_how_to_go_on(npz, tmp_path, ending):
         while not progress_of(run):
             assert time.monotonic() < end
             time.sleep(0.02)
+        kept = progress_of(run)
         running.send_signal(ending)
         _, printed = running.communicate(timeout=60)
     assert running.returncode == 128 + ending
+    assert "stopping after this step; once more stops at once" in printed
+    assert progress_of(run) > kept
     assert f"stopped; `fairpo train --resume {run}` goes on." in printed
     assert "Traceback" not in printed
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from fairpo._checks import file_error, value_error
+from fairpo._checks import file_error, unknown_name, value_error
 
 if TYPE_CHECKING:
     import numpy as np
@@ -157,6 +157,7 @@ def make_plan(
     from fairpo.data.options import DataOptions
     from fairpo.experiments.plan import Plan
     from fairpo.models.head import HeadSettings
+    from fairpo.objectives.catalogue import option_names
     from fairpo.training.settings import TrainingSettings
     from fairpo.training.settings import training_preset as bundle
 
@@ -168,8 +169,11 @@ def make_plan(
             training[name] = value
         elif name in HeadSettings.model_fields:
             head[name] = value
-        else:
+        elif name in option_names():
             objective[name] = value
+        else:
+            known = (*TrainingSettings.model_fields, *HeadSettings.model_fields, *option_names())
+            raise unknown_name("setting", name, known, of="settings")
     plan = build_settings(
         Plan,
         {

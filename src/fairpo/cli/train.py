@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -154,23 +153,14 @@ def _check_alone(context: typer.Context) -> None:
 def _interrupted(folder: Path) -> Iterator[None]:
     """Say how to go on after Ctrl-C, or after a scheduler or launcher asked to end."""
     from fairpo.cli.show import say
+    from fairpo.training.stop import StoppedError, stop_politely
 
-    before = signal.signal(signal.SIGTERM, _end)
     try:
-        yield
-    except (KeyboardInterrupt, _EndedError) as error:
+        with stop_politely():
+            yield
+    except StoppedError as error:
         say(f"stopped; `fairpo train --resume {folder}` goes on.")
-        raise typer.Exit(130 if isinstance(error, KeyboardInterrupt) else 143) from None
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-class _EndedError(BaseException):
-    """SIGTERM, as an exception that no handler of errors takes for one."""
-
-
-def _end(_: int, __: object) -> None:
-    raise _EndedError
+        raise typer.Exit(128 + error.number) from None
 
 
 def _show(metrics: dict[str, Any] | None, folder: Path, as_json: bool) -> None:

@@ -158,7 +158,11 @@ def _settings(args: FairPOConfig, objective: Objective, method: str, reference: 
         "rows a step": args.per_device_train_batch_size
         * args.gradient_accumulation_steps
         * args.world_size,
-        "epochs": args.num_train_epochs,
+        **(
+            {"optimizer steps": args.max_steps}
+            if args.max_steps > 0
+            else {"epochs": args.num_train_epochs}
+        ),
     }
     return _table(
         ["setting", "value"], [[_escaped(k), _escaped(str(v))] for k, v in values.items()]

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 from transformers.trainer import MODEL_MAPPING_NAMES
 
-from fairpo._checks import FairPOWarning, type_error, value_error
+from fairpo._checks import FairPOWarning, check_unique, type_error, value_error
 from fairpo.groups import LabelGroups
 
 _MULTI_LABEL = "multi_label_classification"
@@ -17,7 +18,9 @@ _MULTI_LABEL = "multi_label_classification"
 
 def check_model(model: Any) -> None:
     """Refuse a model without a multi-label head."""
-    config = getattr(model, "config", None)
+    if not isinstance(model, nn.Module):
+        raise type_error("model", must="be a model of transformers", got=type(model).__name__)
+    config: Any = getattr(model, "config", None)
     if type(model).__name__ in MODEL_MAPPING_NAMES.values():
         raise value_error(
             "model",
@@ -33,6 +36,9 @@ def check_model(model: Any) -> None:
             do="Say so where the model is loaded: from_pretrained(..., problem_type=..., "
             "num_labels=..., id2label=...).",
         )
+
+    names = config.id2label
+    check_unique([str(names[index]) for index in sorted(names)], "the names in id2label")
 
 
 def check_groups(groups: Any, n_labels: int) -> None:
@@ -53,6 +59,13 @@ def check_reference(reference_model: Any, model: Any, told: str) -> None:
     """Refuse two references, and the policy itself as one."""
     if reference_model is None:
         return
+    if not isinstance(reference_model, nn.Module):
+        raise type_error(
+            "reference_model",
+            must="be a torch.nn.Module whose output has logits",
+            got=type(reference_model).__name__,
+            do="The folder of a saved model is FairPOConfig(reference=...).",
+        )
     if reference_model is model:
         raise value_error(
             "reference_model",

@@ -137,16 +137,29 @@ class FairPOConfig(_ObjectiveOptions, transformers.TrainingArguments):  # type: 
         return {**options, "seed": self.seed} if accepts(self.method, "seed") else options
 
     def _checks(self) -> tuple[Callable[[], Any], ...]:
-        anything = LabelPartition.from_indices([0], 2)
         return (
-            lambda: make_objective(self.method, anything, self.preset, **self.objective_options()),
+            self._check_objective,
             lambda: parse_privileged(self.privileged),
+            self._check_precision,
             self._check_accumulation,
             self._check_trainable,
             self._check_evaluation,
             self._check_parallelism,
             self._check_label_smoothing,
         )
+
+    def _check_objective(self) -> None:
+        anything = LabelPartition.from_indices([0], 2)
+        make_objective(self.method, anything, self.preset, **self.objective_options())
+
+    def _check_precision(self) -> None:
+        if self.fp16 and self.device.type == "cpu":
+            raise value_error(
+                "FairPOConfig.fp16",
+                must="be False without a GPU",
+                got=True,
+                do="bf16=True runs on a CPU.",
+            )
 
     def _check_accumulation(self) -> None:
         if self.accumulation not in ("lagged", "exact"):

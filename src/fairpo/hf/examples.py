@@ -46,8 +46,8 @@ class WithReferenceLogits(Dataset[dict[str, Any]]):
         return {**self._examples[index], REFERENCE: row}
 
 
-class KeepReferenceLogits:
-    """A collator that keeps reference logits from another, which need not know of them.
+class CheckedCollator:
+    """A collator that checks labels, and keeps reference logits from another, which need not know.
 
     Parameters
     ----------
@@ -59,7 +59,20 @@ class KeepReferenceLogits:
         self._collate = collate
 
     def __call__(self, examples: list[Any]) -> Any:
-        """Collate the rest, then add the logits, (batch, labels)."""
+        """Collate the rest, then add the logits, (batch, labels).
+
+        Raises
+        ------
+        FairPOValueError
+            A label is not 1, 0 or missing.
+        """
+        batch = self._collate_all(examples)
+        labels = batch.get(LABELS) if isinstance(batch, Mapping) else None
+        if isinstance(labels, Tensor) and labels.ndim == 2:
+            check_values(labels)
+        return batch
+
+    def _collate_all(self, examples: list[Any]) -> Any:
         if not isinstance(examples[0], Mapping) or REFERENCE not in examples[0]:
             return self._collate(examples)
         rows = [torch.as_tensor(example[REFERENCE], dtype=torch.float32) for example in examples]

@@ -95,11 +95,22 @@ def saved_reference(folder: str, policy: Any, device: torch.device) -> Reference
             folder, "is not a folder", "reference is 'initial', 'column' or the folder of a model."
         )
     kind = type(policy.get_base_model() if hasattr(policy, "get_base_model") else policy)
+    if (Path(folder) / "adapter_config.json").is_file():
+        raise file_error(
+            folder,
+            "holds adapters, not a whole model",
+            "Load it with peft and give it as reference_model.",
+        )
     try:
-        model = kind.from_pretrained(folder, use_safetensors=True, local_files_only=True)
+        model, found = kind.from_pretrained(
+            folder, use_safetensors=True, local_files_only=True, output_loading_info=True
+        )
     except Exception as error:  # transformers raises errors of many kinds here
         reason = str(error).strip().splitlines()[0][:200]
         raise file_error(folder, f"is not a saved {kind.__name__} ({reason})") from error
+    lost = sorted(map(str, [*found["missing_keys"], *found["mismatched_keys"]]))
+    if lost:
+        raise file_error(folder, f"is not a saved {kind.__name__}: it lacks {', '.join(lost[:3])}")
     check_same_labels(model, policy)
     return Reference.frozen(model, device)
 

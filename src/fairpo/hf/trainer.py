@@ -12,7 +12,7 @@ import transformers
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from fairpo._checks import type_error, value_error
+from fairpo._checks import FairPOValueError, type_error, unknown_name, value_error
 from fairpo._optional import require
 from fairpo.groups import LabelGroups, parse_privileged
 from fairpo.hf.card import model_card
@@ -22,11 +22,10 @@ from fairpo.hf.evaluation import Evaluation, objective_loss
 from fairpo.hf.examples import (
     LABELS,
     REFERENCE,
+    CheckedCollator,
     InOrder,
-    KeepReferenceLogits,
     WithReferenceLogits,
     batch_targets,
-    check_values,
     column_targets,
     compact,
     has_column,
@@ -141,6 +140,7 @@ class FairPOTrainer(ObjectiveTrainer):
         self._of_reference: list[NDArray[np.float32]] = []
         self._reference_digest: str | None = None
         self._reference_in_words = "none"
+        self._check_best_metric()
         self._kept: list[tuple[Any, NDArray[np.float32]]] = []
         same_weights(self.model)
         with same_random_state_after():
@@ -182,7 +182,23 @@ class FairPOTrainer(ObjectiveTrainer):
         if self._reference_digest is None and self._reference is not None:
             self._reference_digest = self._reference.digest()
         reference = self._reference_digest
-        return {**super().identity(), "method": self._method, "reference": reference}
+        examples = self.train_dataset
+        trained = [
+            f"{name} {tuple(p.shape)}"
+            for name, p in self.model.named_parameters()
+            if p.requires_grad
+        ]
+        return {
+            "method": self._method,
+            "labels": list(self._names),
+            "trained parameters": trained,
+            **super().identity(),
+            "reference": reference,
+            "number of training examples": len(examples) if is_indexed(examples) else None,
+            "rows of a step": self.args.train_batch_size
+            * self.args.gradient_accumulation_steps
+            * self.args.world_size,
+        }
 
     def keep_reference_logits(self, dataset: Any) -> None:
         """Run the reference over a dataset now, and use its logits wherever the dataset is used.
@@ -342,7 +358,7 @@ class FairPOTrainer(ObjectiveTrainer):
         self, data_collator: Callable[[list[Any]], Any], description: str | None = None
     ) -> Callable[[list[Any]], Any]:
         collate: Callable[[list[Any]], Any] = super()._get_collator_with_removed_columns(
-            KeepReferenceLogits(data_collator), description
+            CheckedCollator(data_collator), description
         )
         return collate
 
@@ -374,14 +390,50 @@ class FairPOTrainer(ObjectiveTrainer):
         for dataset in filter(is_indexed, self._datasets()):
             if len(dataset) == 0:
                 raise value_error("a dataset", must="hold an example", got="none")
-            batch = self._in_order(dataset).first()
-            check_values(batch_targets(batch, len(self._names)))
+            batch = self._first_batch(dataset)
+            targets = batch_targets(batch, len(self._names))
+            if REFERENCE in batch and batch[REFERENCE].shape != targets.shape:
+                raise value_error(
+                    f"{REFERENCE} of a dataset",
+                    must=f"have {targets.shape[1]} entries, one a label",
+                    got=f"{batch[REFERENCE][0].numel()}",
+                )
+            if REFERENCE in batch and self.args.reference == "initial":
+                self._reference_in_words = "logits that the data bring"
             if self.args.reference == "column" and REFERENCE not in batch:
                 raise value_error(
                     "a dataset under reference='column'",
                     must=f"have a column {REFERENCE!r}",
                     got=", ".join(map(str, batch)),
                 )
+
+    def _check_best_metric(self) -> None:
+        """Refuse, before any work, a metric that no evaluation will have."""
+        chosen = self.args.metric_for_best_model
+        if chosen is None or self.compute_metrics is not None:
+            return
+        nothing = np.zeros((1, len(self._names)))
+        known = (
+            *LabelFrame.from_scores(nothing, nothing.astype(np.int8), {}, None).overall,
+            "loss",
+        )
+        name = chosen.removeprefix("eval_").removeprefix("reference/").partition("/")[0]
+        if name not in known and not isinstance(self.eval_dataset, dict):
+            raise unknown_name(
+                "metric_for_best_model", name, known, of="metrics, with /GROUP after them"
+            )
+
+    def _first_batch(self, dataset: Any) -> Any:
+        try:
+            return self._in_order(dataset).first()
+        except (ValueError, TypeError, KeyError, RuntimeError) as error:
+            if isinstance(error, FairPOValueError):
+                raise
+            raise value_error(
+                "the first example of a dataset",
+                must=f"be a mapping that the collator takes, with {LABELS!r}, a number a label",
+                got=f"{type(error).__name__}: {error}",
+            ) from error
 
     def _datasets(self) -> list[Any]:
         """All sets given, each once."""
@@ -406,6 +458,8 @@ class FairPOTrainer(ObjectiveTrainer):
         targets = precision = None
         if rule.needs_targets:
             targets = self._targets(self._indexed(self.train_dataset, "train_dataset"))
+        elif has_column(self.train_dataset, LABELS):  # cheap to read: look at all of them
+            targets = self._targets(self.train_dataset)
         if rule.needs_reference_ap:
             dataset = self._indexed(self.eval_dataset, "eval_dataset")
             precision = average_precision(
@@ -450,7 +504,8 @@ class FairPOTrainer(ObjectiveTrainer):
         if self._reference is None and self.args.reference == "initial":
             if not self.objective.needs_reference:
                 return
-            self._reference_in_words = "the model as it was before this training"
+            if self._reference_in_words == "none":
+                self._reference_in_words = "the model as it was before this training"
             passing = ahead and not _has_adapters(self.model)
             self._reference = Reference(self.model) if passing else self._initial_reference()
         if ahead and self._reference is not None:
@@ -494,4 +549,15 @@ def _with_trainable(model: Any, trainable: str, peft_config: Any) -> Any:
         )
     if peft_config is None:
         return model
-    return require("peft", extra="vision", purpose="adapters").get_peft_model(model, peft_config)
+    if _has_adapters(model):
+        raise value_error(
+            "peft_config", must="be left out for a model that has adapters", got="a configuration"
+        )
+    peft = require("peft", extra="vision", purpose="adapters")
+    if not isinstance(peft_config, peft.PeftConfig):
+        raise type_error(
+            "peft_config",
+            must="be a peft.PeftConfig, such as peft.LoraConfig(...)",
+            got=type(peft_config).__name__,
+        )
+    return peft.get_peft_model(model, peft_config)

@@ -65,6 +65,13 @@ def write_weights(
     tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
     with _replacing(path) as temporary:
         save_tensors(tensors, temporary, metadata=None if metadata is None else dict(metadata))
+        temporary.chmod(0o666 & ~_umask())  # safetensors makes its files for their owner alone
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

@@ -92,6 +92,11 @@ def get_method(name: str) -> Method:
     return Method(f"{method.summary}, {ablation}", {**method.parts, **ABLATIONS[ablation]})
 
 
+def option_names() -> tuple[str, ...]:
+    """Return every option that a method has."""
+    return tuple({**FairPOSettings.model_fields, **BCESettings.model_fields})
+
+
 def accepts(name: str, option: str) -> bool:
     """Whether a method has an option."""
     model = FairPOSettings if get_method(name).parts else BCESettings

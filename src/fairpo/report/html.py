@@ -373,7 +373,7 @@ def _trace_panels(metrics: dict[str, Any]) -> list[tuple[str, dict[str, list[dic
 def _mean_of(window: list[dict[str, Any]], quantity: str, group: str) -> float | None:
     key = _TRACED[quantity]
     known = [point[key][group] for point in window if point[key][group] is not None]
-    return round(sum(known) / len(known), 5) if known else None
+    return float(f"{sum(known) / len(known):.4g}") if known else None
 
 
 def _trace_lines(metrics: dict[str, Any]) -> dict[tuple[str, int], list[dict[str, Any]]]:

@@ -149,6 +149,6 @@ def _together() -> Iterator[None]:
         if not (isinstance(error, dist.DistError) or "gloo" in str(error)):
             raise
         raise FairPOError(
-            f"process {rank()} lost another process of this training ({error}). The one that "
-            "stopped first says why; then go on from the last checkpoint."
+            f"process {rank()} of this training was cut off from another one, which stopped. The "
+            "one that stopped first says why; then go on from the last checkpoint."
         ) from error

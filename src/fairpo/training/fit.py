@@ -194,12 +194,28 @@ def choose_groups(
 
     Rules that need no reference can be resolved before it is trained, so that a label name that
     does not exist is told at once.
+
+    Raises
+    ------
+    FairPOValueError
+        None of them has a positive in the training rows.
     """
     ap = None
     if rule.needs_reference_ap and reference is not None:
         rows = data.rows("validation")
         ap = precision_by_label(scores_by_label(reference.logits, rows), data.targets[rows])
-    return rule.resolve(data.targets[data.rows("train")], data.label_names, ap)
+    targets = data.targets[data.rows("train")]
+    groups = rule.resolve(targets, data.label_names, ap)
+    chosen = groups.privileged
+    if not positive_counts(targets)[chosen].any():
+        names = [data.label_names[index] for index in chosen[:5]]
+        raise value_error(
+            "the privileged labels",
+            must="have a positive in the training rows",
+            got=f"none for {', '.join(names)}" + (", ..." if len(chosen) > 5 else ""),
+            do="Choose labels that occur.",
+        )
+    return groups
 
 
 def train_method(

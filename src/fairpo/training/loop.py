@@ -25,6 +25,7 @@ from fairpo.training.settings import TrainingSettings
 from fairpo.training.state import Checkpoint
 from fairpo.training.step import Stepper
 from fairpo.training.step_log import StepLog
+from fairpo.training.stop import stop_if_asked, stop_is_asked
 
 N_TRACE = 50
 """Points of the trace of losses and weights over a training, enough for a picture."""
@@ -88,6 +89,8 @@ def train(
     ------
     FairPOError
         The loss is not finite; says so with group losses and weights.
+    StoppedError
+        Inside :func:`~fairpo.training.stop.stop_politely`, after a signal.
     """
     loop = _Loop(policy, objective, rows, settings, epochs, learning_rate, selector, checkpoint)
     try:
@@ -164,8 +167,9 @@ class _Loop:
             output = self._step(positions, rate)
             self.n_steps += 1
             self.recorder.step(output, self.n_steps, self.n_steps / self.n_batches)
-            if self.checkpoint is not None and self.checkpoint.is_due():
+            if self.checkpoint is not None and (stop_is_asked() or self.checkpoint.is_due()):
                 self._save()
+            stop_if_asked()
         self.policy.eval()
         scores = score(self.policy)
         if self.result.selector.offer(epoch, scores):

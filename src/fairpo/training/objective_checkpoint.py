@@ -76,14 +76,25 @@ def read_checkpoint(folder: Path, identity: Mapping[str, Any]) -> dict[str, Tens
         )
     written = read_json(folder / SEAL)["identity"]
     for key, value in identity.items():
-        if written.get(key) != value:
-            raise value_error(
-                f"the {key} of a training that goes on from {folder}",
-                must=f"be the checkpoint's, {written.get(key)!r}",
-                got=repr(value),
-                do="Build the trainer as it was built at the start, from the same model.",
-            )
+        then = written.get(key)
+        if then == value:
+            continue
+        if isinstance(value, dict) and isinstance(then, dict):
+            changed = next(k for k in (*value, *then) if value.get(k) != then.get(k))
+            key, then, value = f"{key} ({changed})", then.get(changed), value.get(changed)
+        raise value_error(
+            f"the {key} of a training that goes on from {folder}",
+            must=f"be the checkpoint's, {_shown(then)}",
+            got=_shown(value),
+            do="Build the trainer as it was built at the start, from the same model.",
+        )
     return read_weights(folder / TENSORS)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list) and len(value) > 5:
+        return f"{len(value)}: {', '.join(map(str, value[:5]))}, ..."
+    return repr(value)
 
 
 def newest_checkpoint(folder: Path) -> Path:

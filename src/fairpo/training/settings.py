@@ -73,7 +73,8 @@ class TrainingSettings(BaseModel):
     device: str = Field(
         "auto",
         pattern=r"^(auto|cpu|cuda(:\d+)?)$",
-        description="auto takes cuda where there is one, of several processes each its own.",
+        description="auto, cpu, cuda or cuda:N; auto takes cuda where there is one, of several "
+        "processes each its own.",
     )
     reference_epochs: int = Field(50, ge=1, description="Most epochs of the reference.")
     reference_learning_rate: float = Field(
