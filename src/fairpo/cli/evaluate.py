@@ -25,7 +25,10 @@ def evaluate(
     threads: options.Threads = 1,
     as_json: options.Json = False,
 ) -> None:
-    """Print the metrics of a run and of its reference."""
+    """Print the metrics of a run and of its reference, each with its own recalibration.
+
+    Both were fitted on the run's validation rows, thresholds too.
+    """
     from fairpo.cli.show import print_frame, print_json, say
     from fairpo.experiments.evaluate import evaluate_run
     from fairpo.training.run import load

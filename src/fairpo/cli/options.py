@@ -155,6 +155,7 @@ def make_plan(
     """Build and check a plan; each ``NAME=VALUE`` goes to the settings that have the name."""
     from fairpo._checks import build_settings
     from fairpo.data.options import DataOptions
+    from fairpo.decisions import DecisionSettings
     from fairpo.experiments.plan import Plan
     from fairpo.models.head import HeadSettings
     from fairpo.objectives.catalogue import option_names
@@ -163,17 +164,20 @@ def make_plan(
 
     training = bundle(training_preset)
     head: dict[str, Any] = {}
+    decisions: dict[str, Any] = {}
     objective: dict[str, Any] = {}
+    places = (
+        (TrainingSettings.model_fields, training),
+        (HeadSettings.model_fields, head),
+        (DecisionSettings.model_fields, decisions),
+        (option_names(), objective),
+    )
     for name, value in _parse_assignments(assignments or []).items():
-        if name in TrainingSettings.model_fields:
-            training[name] = value
-        elif name in HeadSettings.model_fields:
-            head[name] = value
-        elif name in option_names():
-            objective[name] = value
-        else:
-            known = (*TrainingSettings.model_fields, *HeadSettings.model_fields, *option_names())
+        place = next((values for names, values in places if name in names), None)
+        if place is None:
+            known = [known for names, _ in places for known in names]
             raise unknown_name("setting", name, known, of="settings")
+        place[name] = value
     plan = build_settings(
         Plan,
         {
@@ -186,6 +190,7 @@ def make_plan(
             "options": objective,
             "training": build_settings(TrainingSettings, training),
             "head": build_settings(HeadSettings, head),
+            "decisions": build_settings(DecisionSettings, decisions),
         },
     )
     plan.check()

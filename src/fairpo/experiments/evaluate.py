@@ -13,6 +13,7 @@ from fairpo._checks import FairPOWarning
 from fairpo.data import DataOptions, load_data, with_all_splits
 from fairpo.data.base import MultiLabelData, fingerprint
 from fairpo.data.formats import read_source
+from fairpo.decisions import DecisionRule
 from fairpo.metrics import LabelFrame, evaluate_label_blocks
 from fairpo.training.alignment import align_features, align_labels
 from fairpo.training.label_scores import LabelScorer, LabelScores, scores_by_label
@@ -27,7 +28,7 @@ def evaluate_run(
     *,
     options: DataOptions | None = None,
 ) -> dict[str, Any]:
-    """Score a run and its reference.
+    """Score a run and its reference, each under its own decision rule.
 
     Parameters
     ----------
@@ -41,7 +42,8 @@ def evaluate_run(
 
     Returns
     -------
-    dict with "data", "n_rows", "groups", and the flat metrics of "model" and "reference"
+    dict with "data", "n_rows", "groups", "decisions" (the settings), and the flat metrics of
+    "model" and "reference"
 
     Raises
     ------
@@ -68,6 +70,7 @@ def evaluate_run(
         "n_rows": len(data.rows("test")),
         "notes": list(data.notes),
         "groups": list(run.groups.names),
+        "decisions": run.config.decisions.model_dump(mode="json"),
         "model": model,
         "reference": reference,
     }
@@ -84,10 +87,17 @@ def _metrics(
         known = exact_logits(run.reference, data.features, rows=rows)
     mapping = run.groups.as_mapping()
 
-    def metrics(values: NDArray[Any]) -> dict[str, Any]:
-        return LabelFrame.from_scores(values, targets, mapping, run.label_names).to_dict()
+    def metrics(values: NDArray[Any], rule: DecisionRule) -> dict[str, Any]:
+        return LabelFrame.from_scores(
+            rule.apply(values),
+            targets,
+            mapping,
+            run.label_names,
+            threshold_logits=rule.threshold_logits,
+        ).to_dict()
 
-    return metrics(logits), None if known is None else metrics(known)
+    model = metrics(logits, run.decisions.model)
+    return model, None if known is None else metrics(known, run.decisions.reference)
 
 
 def _metrics_in_blocks(

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from fairpo._checks import value_error
 from fairpo.data.options import DataOptions
+from fairpo.decisions import DecisionSettings
 from fairpo.groups import LabelPartition, parse_privileged
 from fairpo.models.head import HeadSettings
 from fairpo.objectives.catalogue import accepts, make_objective
@@ -40,6 +41,7 @@ class Plan(BaseModel):
     options: dict[str, Any] = {}
     training: TrainingSettings = TrainingSettings()
     head: HeadSettings = HeadSettings()
+    decisions: DecisionSettings = DecisionSettings()
     n_resamples: int = Field(1000, ge=100, description="Of the bootstrap.")
 
     def options_for(self, method: str) -> dict[str, Any]:

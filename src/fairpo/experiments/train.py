@@ -10,11 +10,12 @@ from fairpo._checks import build_settings, value_error
 from fairpo.data.base import MultiLabelData, fingerprint
 from fairpo.experiments.compare import Report, write_results
 from fairpo.experiments.plan import Plan
-from fairpo.experiments.runner import ProgressFactory, run_seed, silent
+from fairpo.experiments.runner import ProgressFactory, SeedResults, run_seed, silent
 from fairpo.experiments.summary import REFERENCE, result_rows, summarise
+from fairpo.objectives.catalogue import get_method
 from fairpo.training.distributed import is_main
-from fairpo.training.fit import Reference
-from fairpo.training.run import RunConfig, write_run
+from fairpo.training.fit import Reference, fit_decisions
+from fairpo.training.run import RunConfig, RunDecisions, write_run
 from fairpo.training.unfinished import UnfinishedRun, begin_run, digest_reference
 
 
@@ -70,6 +71,7 @@ def train_run(
         residual=reference is not None and network is None,
         head=plan.head if network is None else network.settings,
         training=plan.training.model_copy(update={"seed": plan.seeds[0]}),
+        decisions=plan.decisions,
         reference=reference_source[0],
         reference_kind=reference_source[1],
     )
@@ -125,7 +127,16 @@ def resume_run(
 def plan_of(config: RunConfig) -> Plan:
     """Rebuild the plan that a run follows."""
     methods = (REFERENCE,) if config.method == REFERENCE else (REFERENCE, config.method)
-    shared = ("data", "data_options", "privileged", "preset", "options", "training", "head")
+    shared = (
+        "data",
+        "data_options",
+        "privileged",
+        "preset",
+        "options",
+        "training",
+        "head",
+        "decisions",
+    )
     values = {name: getattr(config, name) for name in shared}
     return build_settings(Plan, {**values, "methods": methods, "seeds": (config.training.seed,)})
 
@@ -147,13 +158,25 @@ def _train(
             progress=progress,
             checkpoint=run.checkpoint,
         )
+        rules = _decisions(data, plan, results)
         if not is_main():
             return None
         metrics = summarise(data, plan, [results], kind="run", command=run.command)
 
         def fill(target: Path) -> None:
-            write_run(target, run.config, results.results[-1].fitted, results.reference, data)
+            fitted = results.results[-1].fitted
+            write_run(target, run.config, fitted, results.reference, data, rules)
             write_results(target, metrics, result_rows(data, plan, results), report)
 
         run.finish(fill)
     return metrics
+
+
+def _decisions(data: MultiLabelData, plan: Plan, results: SeedResults) -> RunDecisions:
+    """The rules of the method and of the reference; one rule where they are the same model."""
+    fitted, reference = results.results[-1].fitted, results.reference
+    of_reference = fit_decisions(data, reference, None, plan.training, plan.decisions)
+    if fitted.fell_back or not get_method(fitted.method).continues:
+        return RunDecisions(of_reference, of_reference)
+    model = fit_decisions(data, reference, fitted.policy, plan.training, plan.decisions)
+    return RunDecisions(model, of_reference)
