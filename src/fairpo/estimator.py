@@ -25,6 +25,7 @@ from fairpo._checks import (
 from fairpo.data.base import Missing, MultiLabelData, Targets, dense_targets
 from fairpo.data.labels import read_labels
 from fairpo.data.splits import stratified_split
+from fairpo.decisions import DecisionSettings
 from fairpo.groups import parse_privileged
 from fairpo.metrics import LabelFrame
 from fairpo.models.head import HeadSettings, Policy
@@ -34,6 +35,7 @@ from fairpo.training.fit import (
     Reference,
     as_logits,
     choose_groups,
+    fit_decisions,
     head_reference,
     train_method,
     train_reference,
@@ -79,6 +81,12 @@ class FairPOClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     hidden : tuple of int, default (256,)
         Widths of the hidden layers; ``()`` is a linear head.
     dropout : float, default 0.3
+    recalibration : "platt", "isotonic" or "none", default "platt"
+        Strictly increasing map of each label's logits, fitted on the held-out rows, that makes
+        probabilities true. Average precision does not change.
+    threshold : str or float, default "0.5"
+        Probability above which a label is predicted; or, for each label on the held-out rows,
+        ``"f1"``, ``"precision:0.9"``, ``"recall:0.8"``, ``"cost:5"``.
     random_state : int, RandomState or None, default 0
         ``None`` draws a seed.
     objective_settings : mapping, optional
@@ -105,7 +113,9 @@ class FairPOClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     fell_back_ : bool
         Whether no epoch beat the reference.
     validation_rows_ : int array
-        The rows that chose the epoch.
+        The rows that chose the epoch and fitted the decisions.
+    decision_rule_ : DecisionRule
+        Recalibration and thresholds; the identity where labels are sampled.
     notes_ : list of str
         What the user should know about this fit.
 
@@ -143,6 +153,8 @@ class FairPOClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         batch_size: int = 256,
         hidden: tuple[int, ...] = (256,),
         dropout: float = 0.3,
+        recalibration: str = "platt",
+        threshold: str | float = "0.5",
         random_state: int | np.random.RandomState | None = 0,
         objective_settings: Mapping[str, Any] | None = None,
         training_settings: Mapping[str, Any] | None = None,
@@ -159,6 +171,8 @@ class FairPOClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.batch_size = batch_size
         self.hidden = hidden
         self.dropout = dropout
+        self.recalibration = recalibration
+        self.threshold = threshold
         self.random_state = random_state
         self.objective_settings = objective_settings
         self.training_settings = training_settings
@@ -186,6 +200,9 @@ class FairPOClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             weight = _check_sample_weight(sample_weight, features, dtype=np.float64)
         rule = parse_privileged(self.privileged)
         training, head = self._training_settings(), self._head_settings()
+        decisions = build_settings(
+            DecisionSettings, {"recalibration": self.recalibration, "threshold": self.threshold}
+        )
         data, notes = self._hold_out(features, targets, training.seed)
         if not callable(self.method):  # every mistake is told before the reference is trained
             trial_objective(self.method, self.preset, **(self.objective_settings or {}))
@@ -203,6 +220,7 @@ class FairPOClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             head=head,
             sample_weight=weight,
         )
+        self.decision_rule_ = fit_decisions(data, reference, fitted.policy, training, decisions)
         self._keep_policy(fitted.policy, reference)
         self.classes_ = self._form.classes
         self.label_names_ = self._form.names
@@ -215,24 +233,35 @@ class FairPOClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:
-        """Logits, shape (rows, labels), or (rows,) if ``y`` was 1-d."""
+        """Recalibrated logit minus the threshold's, (rows, labels), or (rows,) if ``y`` was 1-d.
+
+        A label is predicted where it is above 0. At ``threshold="0.5"`` it is the logit of
+        :meth:`predict_proba`; at other thresholds it is that less a constant for each label.
+        """
+        recalibrated = self._recalibrated(X)
+        return recalibrated - self._shaped(self.decision_rule_.threshold_logits[None])
+
+    def _recalibrated(self, X: Any) -> NDArray[np.float64]:
         check_is_fitted(self)
         features = self._features(X, reset=False)
         scores = None
         if self._residual:
             scores = reference_scores(self.reference, features, len(self._form.names))
         logits = exact_logits(self._policy(), features, scores)
-        return logits[:, 0] if self._form.form == "binary" else logits
+        return self._shaped(self.decision_rule_.apply(logits))
+
+    def _shaped(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return values[:, 0] if self._form.form == "binary" else values
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Probabilities of the labels, shape (rows, labels); for 1-d ``y`` of the two classes."""
-        probabilities: NDArray[np.float64] = expit(self.decision_function(X))
+        probabilities: NDArray[np.float64] = expit(self._recalibrated(X))
         if self._form.form == "binary":
             return np.column_stack([1 - probabilities, probabilities])
         return probabilities
 
     def predict(self, X: Any) -> Any:
-        """Labels whose logit is over 0, in the form ``y`` had."""
+        """Labels whose probability is over their threshold, in the form ``y`` had."""
         positive = self.decision_function(X) > 0
         return self._form.decode(positive.reshape(len(positive), -1))
 

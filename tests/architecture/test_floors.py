@@ -19,6 +19,7 @@ FLOORS = {
     "losses": 1,
     "group_weights": 1,
     "metrics": 1,
+    "decisions": 2,
     "objectives": 2,
     "models": 2,
     "data": 2,
@@ -35,6 +36,9 @@ FLOORS = {
 FORBIDDEN = {
     ("objectives", "models"),
     ("objectives", "data"),
+    ("decisions", "objectives"),
+    ("decisions", "models"),
+    ("decisions", "data"),
     ("models", "data"),
     ("models", "objectives"),
     ("data", "objectives"),
@@ -47,6 +51,7 @@ FORBIDDEN = {
     ("report", "experiments"),
     ("report", "training"),
     ("report", "metrics"),
+    ("report", "decisions"),
 }
 """Pairs that the floors would allow: objectives never see models or data, doors not each other."""
 
@@ -135,6 +140,10 @@ def test_objectives_load_nothing_heavier_than_torch_and_numpy():
 
 def test_the_report_needs_no_torch():
     assert "torch" not in loaded_by("import fairpo.report.html")
+
+
+def test_decisions_need_no_torch():
+    assert "torch" not in loaded_by("import fairpo.decisions")
 
 
 def test_every_public_name_is_there():

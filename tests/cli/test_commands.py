@@ -8,6 +8,7 @@ import pytest
 
 import fairpo
 from fairpo.training import load
+from fairpo.training.run import exact_logits
 
 FAST = ["--set", "epochs=2", "--set", "reference_epochs=4", "--set", "hidden=[8]"]
 
@@ -59,6 +60,7 @@ def test_train_writes_a_run(trained):
         "config.yaml",
         "model.safetensors",
         "reference.safetensors",
+        "decisions.safetensors",
         "labels.json",
         "metrics.json",
         "history.jsonl",
@@ -77,6 +79,8 @@ def test_evaluate_gives_the_figures_of_training(trained):
     result = json.loads(run("evaluate", folder / "run", "--json").stdout)
     cells = {row["method"]: row["cells"] for row in metrics["rows"] if row["epoch"] == "selected"}
     for key, cell in cells["fairpo-dpo"].items():
+        if not key.startswith("map"):  # of decisions: each model's under its own rule, below
+            continue
         assert result["model"][key] == pytest.approx(cell["value"], abs=1e-6)
         assert result["reference"][key] == pytest.approx(cells["bce"][key]["value"], abs=1e-6)
     assert (
@@ -84,6 +88,14 @@ def test_evaluate_gives_the_figures_of_training(trained):
         == result["model"]
     )
     assert "mAP, P" in run("evaluate", folder / "run").stdout
+    loaded = load(folder / "run")
+    with np.load(path) as arrays:
+        X, y = (arrays[name][arrays["test_idx"]] for name in "XY")
+    accuracy = (loaded.predict(X) == y).mean()
+    assert result["model"]["label_accuracy"] == pytest.approx(accuracy)
+    rule, logits = loaded.decisions.reference, exact_logits(loaded.reference, X)
+    assert result["reference"]["label_accuracy"] == pytest.approx((rule.decide(logits) == y).mean())
+    assert result["decisions"] == {"recalibration": "platt", "threshold": "0.5", "guard": 20.0}
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
@@ -93,13 +105,17 @@ def test_predict(trained, tmp_path, suffix):
     run("predict", folder / "run", path, "--out", out)
     with np.load(path) as arrays:
         expected = load(folder / "run").predict_proba(arrays["X"])
+        decided = load(folder / "run").predict(arrays["X"])
     if suffix == "csv":
         rows = list(csv.DictReader(out.read_text().splitlines()))
         values = [[float(row[name]) for name in "abcdef"] for row in rows]
     elif suffix == "jsonl":
         rows = [json.loads(line) for line in out.read_text().splitlines()]
         values = [[row["probs"][name] for name in "abcdef"] for row in rows]
-        assert rows[0]["labels"] == [n for n in "abcdef" if rows[0]["probs"][n] > 0.5]
+        for row, own in zip(rows, decided, strict=True):
+            assert row["labels"] == [
+                name for name, there in zip("abcdef", own, strict=True) if there
+            ]
     else:
         import pyarrow.parquet as parquet
 
@@ -108,6 +124,16 @@ def test_predict(trained, tmp_path, suffix):
     assert len(rows) == 400
     assert np.array_equal(values, expected)
     assert "already exists" in run("predict", folder / "run", path, "--out", out, code=2).stderr
+
+
+def test_settings_of_decisions_are_set_by_name():
+    from fairpo.cli.options import make_plan
+
+    told = ["threshold=cost:5", "recalibration=isotonic", "guard=3", "beta=0.5", "epochs=7"]
+    plan = make_plan("digits", ("fairpo-dpo",), "rarest:20%", (0,), "paper-v1", "default", told)
+    assert plan.decisions.rule == ("cost", 5.0)
+    assert (plan.decisions.recalibration, plan.decisions.guard) == ("isotonic", 3.0)
+    assert plan.options == {"beta": 0.5} and plan.training.epochs == 7
 
 
 def test_compare(trained, tmp_path):

@@ -17,6 +17,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fairpo import FairPOClassifier, fairpo_map_non_privileged, fairpo_map_privileged
 from fairpo._checks import FairPOTypeError, FairPOValueError
+from fairpo.decisions import DecisionRule, DecisionSettings
 from fairpo.metrics import average_precision
 from fairpo.objectives import FairPOObjective
 from fairpo.training import load
@@ -153,6 +154,25 @@ def test_pickle_round_trip(xy):
     assert np.array_equal(model.decision_function(X), again.decision_function(X))
 
 
+def test_decisions_are_fitted_on_the_held_out_rows(xy):
+    X, y = xy
+    plain = FairPOClassifier(recalibration="none", **FAST).fit(X, y)
+    rows = plain.validation_rows_
+    for options in ({}, {"threshold": "f1"}, {"recalibration": "isotonic", "threshold": 0.3}):
+        model = FairPOClassifier(**options, **FAST).fit(X, y)
+        rule = DecisionRule.fit(
+            plain.decision_function(X[rows]), y[rows], DecisionSettings(**options)
+        )
+        raw = plain.decision_function(X)
+        assert np.allclose(model.predict_proba(X), rule.probabilities(raw), atol=1e-4)
+        assert (model.predict(X) == rule.decide(raw)).mean() > 0.999
+        assert np.array_equal(model.predict(X), model.decision_function(X) > 0)
+        ranks = [average_precision(each.decision_function(X), y) for each in (model, plain)]
+        assert np.array_equal(*ranks)
+    with pytest.raises(ValueError, match="DecisionSettings.threshold must be a probability"):
+        FairPOClassifier(threshold="f2").fit(X, y)
+
+
 def test_reference_is_returned_where_nothing_gains(xy):
     X, y = xy
     model = FairPOClassifier(learning_rate=1e-9, **FAST).fit(X, y)
@@ -172,7 +192,12 @@ def test_bring_your_own_reference(xy, kind):
         "logistic": OneVsRestClassifier(LogisticRegression()),
         "forest": RandomForestClassifier(20, random_state=0),
     }[kind].fit(X, y)
-    model = FairPOClassifier(reference=own, learning_rate=1e-9, **FAST).fit(X, y)
+    model = FairPOClassifier(
+        reference=own,
+        learning_rate=1e-9,
+        recalibration="platt" if kind == "fairpo" else "none",
+        **FAST,
+    ).fit(X, y)
     expected = own.predict_proba(X)
     if isinstance(expected, list):
         expected = np.column_stack([part[:, 1] for part in expected])
@@ -188,7 +213,9 @@ def test_a_run_folder_as_reference(tmp_path, npz, data):
     app(["train", str(npz), "--out", str(tmp_path / "run"), *options], standalone_mode=False)
     run = load(tmp_path / "run")
     X, y = data.features, data.targets
-    model = FairPOClassifier(reference=str(tmp_path / "run"), learning_rate=1e-9, **FAST).fit(X, y)
+    model = FairPOClassifier(
+        reference=str(tmp_path / "run"), learning_rate=1e-9, recalibration="none", **FAST
+    ).fit(X, y)
     assert np.allclose(model.decision_function(X), run.predict_logits(X))
 
 

@@ -101,6 +101,22 @@ def test_point_values_equal_the_frame():
     assert result.resampled.shape == (2, 4 * len(BOOTSTRAP_METRICS), 2)
 
 
+def test_thresholds_are_each_run_s_own():
+    logits, targets = random_case(3)
+    thresholds = [np.array([0.5, -1.0, 2.0, 0.0]), None]
+    result = bootstrap_metrics(
+        [logits, logits], targets, GROUPS, threshold_logits_by_run=thresholds, n_resamples=5
+    )
+    for values, own in zip(result.values, thresholds, strict=True):
+        frame = LabelFrame.from_scores(logits, targets, GROUPS, threshold_logits=own)
+        expected = [value for m in BOOTSTRAP_METRICS for value in frame_values(frame, m)]
+        np.testing.assert_allclose(values, expected, atol=1e-12)
+    same = np.isclose(*result.values, equal_nan=True)
+    moved = {key for key, equal in zip(result.keys, same, strict=True) if not equal}
+    assert {"sample_f1", "label_accuracy/a", "exact_match/b"} <= moved
+    assert not any(key.startswith(("map", "brier")) for key in moved)
+
+
 def test_rows_equal_the_frame_of_repeated_rows():
     logits, targets = random_case(4)
     result = bootstrap_metrics([logits], targets, GROUPS, n_resamples=6, seed=3)
@@ -236,6 +252,8 @@ def test_level_is_a_share(level):
         ({"metrics": ["mapp"]}, "Did you mean 'map'"),
         ({"metrics": ["map_batch_mean"]}, "not among"),
         ({"metrics": []}, "at least one metric"),
+        ({"threshold_logits_by_run": []}, "for each of the 1 runs, got 0"),
+        ({"threshold_logits_by_run": [np.zeros(3)]}, "threshold_logits must have shape"),
         ({"n_resamples": 0}, "n_resamples must be at least 1, got 0"),
         ({"clusters": np.zeros(60, int)}, "at least two different values"),
         ({"clusters": np.arange(3)}, "same number of rows"),

@@ -218,7 +218,7 @@ def test_faulty_groups_are_named(groups, error, message):
 
 def test_scores_in_place_of_decisions_are_refused():
     _, targets = random_case()
-    with pytest.raises(FairPOTypeError, match="Pass logits > 0"):
+    with pytest.raises(FairPOTypeError, match="Pass decide"):
         row_counts(np.zeros(targets.shape), targets)
     with pytest.raises(FairPOValueError, match="share one shape"):
         label_counts(np.zeros((2, 2), dtype=bool), targets)

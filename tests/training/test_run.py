@@ -2,11 +2,14 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 
 from fairpo._checks import FairPOFileError, FairPOValueError
+from fairpo.decisions import DecisionRule, DecisionSettings
 from fairpo.experiments.plan import Plan
 from fairpo.experiments.train import train_run
 from fairpo.models import HeadSettings
+from fairpo.models.checkpoint import read_weights, write_checksums, write_weights
 from fairpo.training import TrainingSettings, load
 from fairpo.training.run import check_output, exact_logits, write_folder
 
@@ -37,7 +40,14 @@ def test_a_loaded_run_predicts_the_same(folder, data):
 
 @pytest.mark.parametrize(
     "name",
-    ["config.yaml", "model.safetensors", "reference.safetensors", "labels.json", "metrics.json"],
+    [
+        "config.yaml",
+        "model.safetensors",
+        "reference.safetensors",
+        "labels.json",
+        "metrics.json",
+        "decisions.safetensors",
+    ],
 )
 @pytest.mark.parametrize("damage", ["truncate", "alter", "remove"])
 def test_a_damaged_file_is_refused_by_name(folder, name, damage):
@@ -53,9 +63,54 @@ def test_a_damaged_file_is_refused_by_name(folder, name, damage):
         load(folder)
 
 
-def test_a_truncated_weights_file_is_named_even_without_checksums(folder):
-    from fairpo.models.checkpoint import write_checksums
+def test_decisions_are_fitted_on_validation_rows_for_the_model_and_the_reference(folder, data):
+    run = load(folder)
+    rows = data.rows("validation")
+    logits = {
+        "model": run.predict_logits(data.features[rows]),
+        "reference": exact_logits(run.reference, data.features[rows]),
+    }
+    for of, rule in run.decisions._asdict().items():
+        expected = DecisionRule.fit(logits[of], data.targets_of(rows), DecisionSettings())
+        for name, values in expected.to_arrays().items():
+            np.testing.assert_allclose(rule.to_arrays()[name], values, atol=1e-4, err_msg=name)
+    logits = run.predict_logits(data.features)
+    assert np.array_equal(
+        run.predict_proba(data.features), run.decisions.model.probabilities(logits)
+    )
+    assert np.array_equal(run.predict(data.features), run.decisions.model.decide(logits))
+    assert not np.allclose(run.predict_proba(data.features), 1 / (1 + np.exp(-logits)), atol=1e-3)
 
+
+def test_a_run_of_before_there_were_decisions_takes_logits_as_they_are(folder, data):
+    (folder / "decisions.safetensors").unlink()
+    config = folder / "config.yaml"
+    config.write_text(config.read_text().partition("decisions:")[0] + "reference: null\n")
+    write_checksums(folder)
+    run = load(folder)
+    logits = run.predict_logits(data.features)
+    np.testing.assert_array_equal(run.predict(data.features), logits > 0)
+    np.testing.assert_allclose(run.predict_proba(data.features), 1 / (1 + np.exp(-logits)))
+    assert run.config.decisions.recalibration == "none"
+
+
+def test_decisions_of_another_model_are_refused(folder):
+    path = folder / "decisions.safetensors"
+    arrays = read_weights(path)
+    kept = {name: value for name, value in arrays.items() if name != "model.slope"}
+    write_weights(path, kept)
+    write_checksums(folder)
+    with pytest.raises(FairPOFileError, match="holds no decision rules .*none called slope"):
+        load(folder)
+    rule = DecisionRule.identity(3).to_arrays()
+    wrong = {f"{of}.{k}": torch.tensor(v) for of in ("model", "reference") for k, v in rule.items()}
+    write_weights(path, wrong)
+    write_checksums(folder)
+    with pytest.raises(FairPOFileError, match="does not fit the 6 labels"):
+        load(folder)
+
+
+def test_a_truncated_weights_file_is_named_even_without_checksums(folder):
     path = folder / "model.safetensors"
     path.write_bytes(path.read_bytes()[:100])
     write_checksums(folder)

@@ -127,6 +127,13 @@ def as_the_run(told: DataOptions, run: Run, **fixed: Any) -> DataOptions:
     return told.model_copy(update={**kept, "n_features": run.config.n_features, **said, **fixed})
 
 
+def held_out_options(run: Run, source: str | None, told: DataOptions) -> DataOptions:
+    """Options for the run's own data or for others; what is told stands over what it remembers."""
+    if source is not None:
+        return as_the_run(told, run)
+    return run.config.data_options.model_copy(update=told.model_dump(exclude_unset=True))
+
+
 def load(source: str, told: DataOptions, *, as_it_is: bool = False) -> MultiLabelData:
     """Load DATA and say what it was recognised as, what was skipped and what was decided.
 
@@ -159,6 +166,7 @@ def make_plan(
     """Build and check a plan; each ``NAME=VALUE`` goes to the settings that have the name."""
     from fairpo._checks import build_settings
     from fairpo.data.options import DataOptions
+    from fairpo.decisions import DecisionSettings
     from fairpo.experiments.plan import Plan
     from fairpo.models.head import HeadSettings
     from fairpo.objectives.catalogue import option_fields
@@ -167,17 +175,20 @@ def make_plan(
 
     training = bundle(training_preset)
     head: dict[str, Any] = {}
+    decisions: dict[str, Any] = {}
     objective: dict[str, Any] = {}
+    places = (
+        (TrainingSettings.model_fields, training),
+        (HeadSettings.model_fields, head),
+        (DecisionSettings.model_fields, decisions),
+        (option_fields(), objective),
+    )
     for name, value in _parse_assignments(assignments or []).items():
-        if name in TrainingSettings.model_fields:
-            training[name] = value
-        elif name in HeadSettings.model_fields:
-            head[name] = value
-        elif name in option_fields():
-            objective[name] = value
-        else:
-            known = (*TrainingSettings.model_fields, *HeadSettings.model_fields, *option_fields())
+        place = next((values for names, values in places if name in names), None)
+        if place is None:
+            known = [known for names, _ in places for known in names]
             raise unknown_name("setting", name, known, of="settings")
+        place[name] = value
     plan = build_settings(
         Plan,
         {
@@ -190,6 +201,7 @@ def make_plan(
             "options": objective,
             "training": build_settings(TrainingSettings, training),
             "head": build_settings(HeadSettings, head),
+            "decisions": build_settings(DecisionSettings, decisions),
         },
     )
     plan.check()

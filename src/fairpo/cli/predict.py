@@ -25,7 +25,11 @@ def predict(
     overwrite: options.Overwrite = False,
     as_json: options.Json = False,
 ) -> None:
-    """Write the probability of every label for every row of DATA that could be read."""
+    """Write the probability of every label for every row of DATA that could be read.
+
+    Probabilities are recalibrated on the run's validation rows; .jsonl also lists the labels above
+    their thresholds.
+    """
     import numpy as np
 
     from fairpo.cli.show import print_json, say
@@ -40,11 +44,14 @@ def predict(
     told = options.as_the_run(told, loaded, alone=True, unlabelled=True)
     rows = align_features(options.load(data, told, as_it_is=True), loaded)
     scores = options.read_scores(reference, reference_kind) if reference else None
-    probabilities = loaded.predict_proba(rows.features, scores)
+    logits = loaded.predict_logits(rows.features, scores)
+    rule = loaded.decisions.model
+    probabilities, decided = rule.probabilities(logits), rule.decide(logits)
     readable = np.setdiff1d(np.arange(len(probabilities)), rows.unreadable)
     names = rows.ids if rows.ids is not None else [str(row) for row in range(rows.n_rows)]
-    probabilities, ids = probabilities[readable], [names[row] for row in readable.tolist()]
-    write_predictions(out, probabilities, loaded.label_names, ids)
+    ids = [names[row] for row in readable.tolist()]
+    probabilities, decided = probabilities[readable], decided[readable]
+    write_predictions(out, probabilities, decided, loaded.label_names, ids)
     left_out = [names[row] for row in rows.unreadable.tolist()]
     if left_out:
         shown = ", ".join(left_out[:5]) + (", ..." if len(left_out) > 5 else "")

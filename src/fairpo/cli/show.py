@@ -28,6 +28,8 @@ METRIC_TITLES = {
     "sample_f1": "sample-F1",
     "label_accuracy": "accuracy",
     "exact_match": "exact match",
+    "brier": "Brier score",
+    "calibration_error": "calibration error",
     "precision_at_1": "P@1",
     "precision_at_5": "P@5",
     "ndcg_at_5": "nDCG@5",
@@ -39,6 +41,7 @@ StudyBars = Callable[[str, int], Callable[[], None]]
 
 _CELL_WIDTH = 17
 _FIXED_WIDTH = 45
+_MOST_GATE_LABELS = 100
 
 
 def print_json(value: Any) -> None:
@@ -259,6 +262,65 @@ def print_frame(title: str, columns: dict[str, dict[str, Any]], groups: list[str
             cells = ["-" if value is None else f"{100 * value:.1f}" for value in values]
             table.add_row(f"{heading}, {place}", *cells, end_section=group is None)
     Console(highlight=False).print(table)
+
+
+def print_gate(result: dict[str, Any]) -> None:
+    """Print the answers of `fairpo check` in points; labels that failed come first."""
+    rows = f"{result['n_rows']} rows"
+    if result["clusters"] is not None:
+        rows += f" in {result['clusters']} blocks"
+    table = Table(
+        title=f"{result['run']} on {rows} of {result['data']}", title_justify="left", pad_edge=False
+    )
+    table.add_column("points (x100)")
+    for name in ("reference", "model", "difference", "bounds", "needed"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("outcome", no_wrap=True)
+    for check in result["checks"]:
+        place = f"mAP, {GROUP_TITLES.get(check['group'], check['group'])}"
+        table.add_row(place, *_gate_cells(check, check["reference_map"], check["map"]))
+    order = ("fail", "undecided", "pass", "too few positives")
+    labels = sorted(result["labels"], key=lambda label: order.index(label["outcome"]))
+    if labels:
+        table.add_section()
+    for label in labels[:_MOST_GATE_LABELS]:
+        place = f"AP, {label['label']} ({label['positives']})"
+        table.add_row(place, *_gate_cells(label, label["reference_ap"], label["ap"]))
+    Console(highlight=False).print(table)
+    level = result["settings"]["level"]
+    _lines(
+        f"bounds: one-sided, {level:.0%} each. In brackets: test positives."
+        if labels
+        else f"bounds: one-sided, {level:.0%} each."
+    )
+    if labels:
+        counts = ", ".join(
+            f"{count} {name}"
+            for name in order
+            if (count := sum(label["outcome"] == name for label in labels))
+        )
+        _lines(f"labels: {counts}")
+    failed = f": {', '.join(result['failed'])}" if result["failed"] else ""
+    _lines(f"{result['outcome']}{failed}")
+
+
+def _gate_cells(
+    check: dict[str, Any], reference: float | None, model: float | None
+) -> tuple[str, ...]:
+    if reference is None or model is None:
+        return "-", "-", "-", "-", "-", check["outcome"]
+    needed = "-" if check["margin"] is None else f">= {100 * check['margin']:+.2f}"
+    bounds = "-"
+    if check["low"] is not None:
+        bounds = f"{100 * check['low']:+.2f} to {100 * check['high']:+.2f}"
+    return (
+        f"{100 * reference:.1f}",
+        f"{100 * model:.1f}",
+        f"{100 * check['difference']:+.2f}",
+        bounds,
+        needed,
+        check["outcome"],
+    )
 
 
 @contextmanager

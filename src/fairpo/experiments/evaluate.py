@@ -13,6 +13,7 @@ from fairpo._checks import FairPOWarning
 from fairpo.data import DataOptions, load_data, with_all_splits
 from fairpo.data.base import MultiLabelData, fingerprint
 from fairpo.data.formats import read_source
+from fairpo.decisions import DecisionRule
 from fairpo.metrics import LabelFrame, evaluate_label_blocks
 from fairpo.training.alignment import align_features, align_labels
 from fairpo.training.label_scores import LabelScorer, LabelScores, scores_by_label
@@ -27,7 +28,7 @@ def evaluate_run(
     *,
     options: DataOptions | None = None,
 ) -> dict[str, Any]:
-    """Score a run and its reference.
+    """Score a run and its reference, each under its own decision rule.
 
     Parameters
     ----------
@@ -41,12 +42,48 @@ def evaluate_run(
 
     Returns
     -------
-    dict with "data", "n_rows", "groups", and the flat metrics of "model" and "reference"
+    dict with "data", "n_rows", "groups", "decisions" (the settings), and the flat metrics of
+    "model" and "reference"
 
     Raises
     ------
     FairPOValueError
         A feature of the run is not in the data, or a label of the data not in the run.
+    """
+    data, reference_logits = held_out_data(run, source, reference_logits, options=options)
+    in_blocks = run.config.training.sampled_labels > 0
+    metrics = _metrics_in_blocks if in_blocks else _metrics
+    model, reference = metrics(run, data, reference_logits)
+    return {
+        "data": data.name,
+        "n_rows": len(data.rows("test")),
+        "notes": list(data.notes),
+        "groups": list(run.groups.names),
+        "decisions": run.config.decisions.model_dump(mode="json"),
+        "model": model,
+        "reference": reference,
+    }
+
+
+def held_out_data(
+    run: Run,
+    source: str | None = None,
+    reference_logits: NDArray[np.float32] | None = None,
+    *,
+    options: DataOptions | None = None,
+) -> tuple[MultiLabelData, NDArray[np.float32] | None]:
+    """Load data with a test split for a run, its features and labels in the run's order.
+
+    Parameters
+    ----------
+    run, source, reference_logits, options
+        As for :func:`evaluate_run`.
+
+    Returns
+    -------
+    data : MultiLabelData
+    reference_logits : array, shape (n, L), or None
+        The run's own for its own data, those given otherwise.
     """
     told = options or run.config.data_options
     if source is None:
@@ -59,35 +96,38 @@ def evaluate_run(
             data = replace(data, split={"test": np.arange(data.n_rows)})
         elif "test" not in data.split:
             data = with_all_splits(data, told)
-    data = align_labels(align_features(data, run), run)
-    in_blocks = run.config.training.sampled_labels > 0
-    metrics = _metrics_in_blocks if in_blocks else _metrics
-    model, reference = metrics(run, data, reference_logits)
-    return {
-        "data": data.name,
-        "n_rows": len(data.rows("test")),
-        "notes": list(data.notes),
-        "groups": list(run.groups.names),
-        "model": model,
-        "reference": reference,
-    }
+    return align_labels(align_features(data, run), run), reference_logits
+
+
+def score_test_rows(
+    run: Run, data: MultiLabelData, reference_logits: NDArray[np.float32] | None
+) -> tuple[NDArray[np.float64], NDArray[Any] | None]:
+    """Logits (test rows, labels) of a run and, where there is one, of its reference."""
+    rows = data.rows("test")
+    logits = run.predict_logits(data.features, reference_logits, rows=rows)
+    if run.reference is not None:
+        return logits, exact_logits(run.reference, data.features, rows=rows)
+    return logits, None if reference_logits is None else reference_logits[rows]
 
 
 def _metrics(
     run: Run, data: MultiLabelData, reference_logits: NDArray[np.float32] | None
 ) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    rows = data.rows("test")
-    targets = data.targets_of(rows)
-    logits = run.predict_logits(data.features, reference_logits, rows=rows)
-    known: NDArray[Any] | None = None if reference_logits is None else reference_logits[rows]
-    if run.reference is not None:
-        known = exact_logits(run.reference, data.features, rows=rows)
+    targets = data.targets_of(data.rows("test"))
+    logits, known = score_test_rows(run, data, reference_logits)
     mapping = run.groups.as_mapping()
 
-    def metrics(values: NDArray[Any]) -> dict[str, Any]:
-        return LabelFrame.from_scores(values, targets, mapping, run.label_names).to_dict()
+    def metrics(values: NDArray[Any], rule: DecisionRule) -> dict[str, Any]:
+        return LabelFrame.from_scores(
+            rule.apply(values),
+            targets,
+            mapping,
+            run.label_names,
+            threshold_logits=rule.threshold_logits,
+        ).to_dict()
 
-    return metrics(logits), None if known is None else metrics(known)
+    model = metrics(logits, run.decisions.model)
+    return model, None if known is None else metrics(known, run.decisions.reference)
 
 
 def _metrics_in_blocks(

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from fairpo._checks import build_settings, unknown_name, value_error
 from fairpo.data.options import DataOptions
+from fairpo.decisions import DecisionSettings
 from fairpo.groups import parse_privileged
 from fairpo.models.head import HeadSettings
 from fairpo.objectives.catalogue import accepts, trial_objective
@@ -43,6 +44,7 @@ class Plan(BaseModel):
     overrides: dict[str, dict[str, Any]] = Field(
         {}, description="Settings of single methods, over those that all share."
     )
+    decisions: DecisionSettings = DecisionSettings()
     n_resamples: int = Field(1000, ge=100, description="Of the bootstrap.")
 
     def options_for(self, method: str) -> dict[str, Any]:

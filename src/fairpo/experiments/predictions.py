@@ -19,8 +19,8 @@ from fairpo.models.checkpoint import write_atomic
 
 def check_predictions_path(path: Path, *, overwrite: bool) -> None:
     """Refuse, before any work, a kind of file that cannot be written or a file that exists."""
-    if path.suffix not in _WRITERS:
-        raise value_error("--out", must=f"end in {', '.join(_WRITERS)}", got=repr(path.name))
+    if path.suffix not in _SUFFIXES:
+        raise value_error("--out", must=f"end in {', '.join(_SUFFIXES)}", got=repr(path.name))
     if path.suffix == ".parquet":
         require("pyarrow", extra="table", purpose="writing Parquet")
     try:
@@ -34,16 +34,20 @@ def check_predictions_path(path: Path, *, overwrite: bool) -> None:
 def write_predictions(
     path: Path,
     probabilities: NDArray[np.float64],
+    decisions: NDArray[np.bool_],
     label_names: Sequence[str],
     ids: Sequence[str] | None,
 ) -> None:
     """Write probabilities (rows, labels) with the rows' ids, in the form the suffix names.
 
     CSV and Parquet have an ``id`` column and one column a label. JSON lines have ``id``,
-    ``labels`` (those over 0.5) and ``probs``.
+    ``labels`` (those decided for) and ``probs``.
     """
     names = [str(number) for number in range(len(probabilities))] if ids is None else list(ids)
-    _WRITERS[path.suffix](path, probabilities, label_names, names)
+    if path.suffix == ".jsonl":
+        _write_jsonl(path, probabilities, decisions, label_names, names)
+    else:
+        _TABLES[path.suffix](path, probabilities, label_names, names)
 
 
 def _write_csv(
@@ -58,12 +62,16 @@ def _write_csv(
 
 
 def _write_jsonl(
-    path: Path, probabilities: NDArray[np.float64], label_names: Sequence[str], ids: Sequence[str]
+    path: Path,
+    probabilities: NDArray[np.float64],
+    decisions: NDArray[np.bool_],
+    label_names: Sequence[str],
+    ids: Sequence[str],
 ) -> None:
     lines = []
-    for name, row in zip(ids, probabilities.tolist(), strict=True):
+    for name, row, decided in zip(ids, probabilities.tolist(), decisions, strict=True):
         probs = dict(zip(label_names, row, strict=True))
-        labels = [label for label, value in probs.items() if value > 0.5]
+        labels = [label_names[index] for index in np.flatnonzero(decided).tolist()]
         lines.append(json.dumps({"id": name, "labels": labels, "probs": probs}) + "\n")
     write_atomic(path, "".join(lines).encode())
 
@@ -80,8 +88,5 @@ def _write_parquet(
     write_atomic(path, sink.getvalue())
 
 
-_WRITERS: dict[str, Callable[..., None]] = {
-    ".csv": _write_csv,
-    ".jsonl": _write_jsonl,
-    ".parquet": _write_parquet,
-}
+_TABLES: dict[str, Callable[..., None]] = {".csv": _write_csv, ".parquet": _write_parquet}
+_SUFFIXES = (".csv", ".jsonl", ".parquet")

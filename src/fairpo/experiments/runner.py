@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairpo.data.base import MultiLabelData
+from fairpo.decisions import DecisionRule, DecisionSettings
 from fairpo.experiments.plan import Plan
 from fairpo.groups import LabelGroups, parse_privileged
 from fairpo.metrics import LabelBlockMetrics, evaluate_label_blocks
@@ -48,6 +49,16 @@ class ModelScores:
 
     test: SplitScores
     validation: SplitScores
+
+    def rule(self, data: MultiLabelData, settings: DecisionSettings) -> DecisionRule:
+        """Return how its logits become decisions, fitted on the validation rows.
+
+        The identity where labels are sampled: nearly all have too few validation positives.
+        """
+        if isinstance(self.validation, LabelBlockMetrics):
+            return DecisionRule.identity(data.n_labels)
+        targets = data.targets_of(data.rows("validation"))
+        return DecisionRule.fit(self.validation, targets, settings)
 
 
 @dataclass(frozen=True)

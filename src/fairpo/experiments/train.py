@@ -14,7 +14,7 @@ from fairpo.experiments.summary import Report, result_row, summarise, write_summ
 from fairpo.objectives.catalogue import REFERENCE
 from fairpo.training.distributed import is_main
 from fairpo.training.fit import Reference
-from fairpo.training.run import RunConfig, write_jsonl, write_run
+from fairpo.training.run import RunConfig, RunDecisions, write_jsonl, write_run
 from fairpo.training.unfinished import UnfinishedRun, begin_run, digest_reference
 
 
@@ -70,6 +70,7 @@ def train_run(
         residual=reference is not None and network is None,
         head=plan.head if network is None else network.settings,
         training=plan.training.model_copy(update={"seed": plan.seeds[0]}),
+        decisions=plan.decisions,
         reference=reference_source[0],
         reference_kind=reference_source[1],
     )
@@ -125,7 +126,16 @@ def resume_run(
 def plan_of(config: RunConfig) -> Plan:
     """Rebuild the plan that a run follows."""
     methods = (REFERENCE,) if config.method == REFERENCE else (REFERENCE, config.method)
-    shared = ("data", "data_options", "privileged", "preset", "options", "training", "head")
+    shared = (
+        "data",
+        "data_options",
+        "privileged",
+        "preset",
+        "options",
+        "training",
+        "head",
+        "decisions",
+    )
     values = {name: getattr(config, name) for name in shared}
     return build_settings(Plan, {**values, "methods": methods, "seeds": (config.training.seed,)})
 
@@ -156,9 +166,12 @@ def _train(
         )
         metrics = summarise(data, plan, [seed], kind="run", command=run.command)
         rows = [result_row(data, plan, runner.groups, result) for result in results]
+        rules = RunDecisions(
+            results[-1].selected.rule(data, plan.decisions), runner.start.rule(data, plan.decisions)
+        )
 
         def fill(target: Path) -> None:
-            write_run(target, run.config, ran[-1][1], runner.reference, data)
+            write_run(target, run.config, ran[-1][1], runner.reference, data, rules)
             write_jsonl(target / "results.jsonl", rows)
             write_summary(target, metrics, report)
 

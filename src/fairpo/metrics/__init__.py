@@ -6,10 +6,14 @@ when it is over all labels.
 
 - ``ranking``: average precision over the whole set, and the authors' mean over batches;
 - ``decisions``: sample F1, label accuracy, exact match, from counts per row and group;
+- ``calibration``: Brier score, expected calibration error, reliability curves;
+- ``row_metrics``: the metrics that are ratios of sums over rows;
 - ``frame``: :class:`LabelFrame`, metrics x groups as one table, with what is undefined named;
 - ``top_k``: the labels ranked first in each row, P@k and nDCG@k;
 - ``label_blocks``: average precision and rankings from one pass over blocks of very many labels;
-- ``bootstrap``: the same metrics on resampled rows, for intervals of differences between runs.
+- ``bootstrap``: the same metrics on resampled rows, for intervals of differences between runs;
+- ``significance``: permutation tests of two models, Holm's correction over many labels;
+- ``units``: rows or clusters of rows, what both draw.
 """
 
 from fairpo.metrics.bootstrap import (
@@ -20,10 +24,19 @@ from fairpo.metrics.bootstrap import (
     percentile_interval,
     weighted_average_precision,
 )
+from fairpo.metrics.calibration import (
+    ReliabilityBins,
+    ReliabilityCurve,
+    brier,
+    label_brier,
+    reliability_bins,
+    reliability_curve,
+)
 from fairpo.metrics.decisions import (
     DECISION_METRICS,
     Counts,
     RowTerms,
+    decide,
     exact_match,
     label_accuracy,
     label_counts,
@@ -45,15 +58,21 @@ from fairpo.metrics.ranking import (
     check_scores,
     map_batch_mean,
 )
+from fairpo.metrics.row_metrics import ROW_METRICS, row_terms
+from fairpo.metrics.significance import PermutationResult, holm, paired_permutation_test
 from fairpo.metrics.top_k import TopK, ndcg_at_k, positive_entries, precision_at_k
 
 __all__ = [
     "BOOTSTRAP_METRICS",
     "DECISION_METRICS",
+    "ROW_METRICS",
     "BootstrapResult",
     "Counts",
     "LabelBlockMetrics",
     "LabelFrame",
+    "PermutationResult",
+    "ReliabilityBins",
+    "ReliabilityCurve",
     "RowTerms",
     "TopK",
     "Undefined",
@@ -62,19 +81,27 @@ __all__ = [
     "batch_average_precision",
     "bootstrap_means",
     "bootstrap_metrics",
+    "brier",
     "check_scores",
+    "decide",
     "evaluate_label_blocks",
     "exact_match",
+    "holm",
     "label_accuracy",
+    "label_brier",
     "label_counts",
     "map_batch_mean",
     "membership_matrix",
     "metric_key",
     "ndcg_at_k",
+    "paired_permutation_test",
     "percentile_interval",
     "positive_entries",
     "precision_at_k",
+    "reliability_bins",
+    "reliability_curve",
     "row_counts",
+    "row_terms",
     "sample_f1",
     "sample_f1_paper",
     "weighted_average_precision",

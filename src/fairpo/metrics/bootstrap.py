@@ -8,21 +8,18 @@ summed between one positive and the next, a sparse matrix times all resamples at
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from fairpo._checks import check_same_length, unknown_name, value_error
+from fairpo._checks import unknown_name, value_error
 from fairpo.metrics.decisions import (
     ALL,
-    DECISION_METRICS,
     Groups,
     membership_matrix,
     metric_key,
-    row_counts,
 )
 from fairpo.metrics.ranking import (
     Floats,
@@ -31,8 +28,10 @@ from fairpo.metrics.ranking import (
     check_scores,
     divide_defined,
 )
+from fairpo.metrics.row_metrics import ROW_METRICS, row_terms, thresholds_by_run
+from fairpo.metrics.units import cumulate_rows, sum_by_unit, units_of_rows
 
-BOOTSTRAP_METRICS = ("map", *DECISION_METRICS)
+BOOTSTRAP_METRICS = ("map", *ROW_METRICS)
 BLOCK_BYTES = 2**25  # of weights at a time; a label's work needs about four times that
 
 
@@ -66,6 +65,7 @@ def bootstrap_metrics(
     groups: Groups,
     metrics: Sequence[str] = BOOTSTRAP_METRICS,
     *,
+    threshold_logits_by_run: Sequence[Floats | None] | None = None,
     clusters: NDArray[Any] | None = None,
     n_resamples: int = 1000,
     seed: int = 0,
@@ -81,7 +81,10 @@ def bootstrap_metrics(
     groups : mapping from name to int array
         Label indices of each group.
     metrics : sequence of str
-        From ``map``, ``sample_f1``, ``sample_f1_paper``, ``label_accuracy``, ``exact_match``.
+        From ``map``, ``sample_f1``, ``sample_f1_paper``, ``label_accuracy``, ``exact_match``,
+        ``brier``.
+    threshold_logits_by_run : sequence of float arrays, each of shape (L,), optional
+        Each run's thresholds of the decisions; 0 for a run that has None, or for all.
     clusters : array, shape (n,), optional
         Rows that share a value are not independent: whole clusters are drawn. Rows are drawn
         one by one when not given.
@@ -99,7 +102,8 @@ def bootstrap_metrics(
     Raises
     ------
     FairPOValueError
-        No runs, an unknown metric, shapes that differ, fewer than two clusters.
+        No runs, an unknown metric, shapes that differ, thresholds for another number of runs,
+        fewer than two clusters.
 
     Notes
     -----
@@ -119,8 +123,12 @@ def bootstrap_metrics(
     """
     _check_request(logits_by_run, targets, metrics, n_resamples)
     membership = membership_matrix(groups, targets.shape[1])
-    unit_of_row = _units(clusters, targets.shape[0])
-    runs = [_Run(logits, targets, membership, metrics, unit_of_row) for logits in logits_by_run]
+    unit_of_row = units_of_rows(clusters, targets.shape[0])
+    thresholds = thresholds_by_run(threshold_logits_by_run, len(logits_by_run))
+    runs = [
+        _Run(logits, targets, membership, metrics, unit_of_row, own)
+        for logits, own in zip(logits_by_run, thresholds, strict=True)
+    ]
     n_units = int(unit_of_row.max()) + 1
     n_keys = len(metrics) * membership.shape[1]
     resampled = np.empty((len(runs), n_keys, n_resamples))
@@ -155,9 +163,9 @@ def bootstrap_means(
     float64 array, shape (n_resamples,)
         NaN for a resample without any row that has a value.
     """
-    unit_of_row = _units(clusters, len(values))
+    unit_of_row = units_of_rows(clusters, len(values))
     known = ~np.isnan(values)
-    sums = _sum_by_unit(np.stack([np.where(known, values, 0.0), known], axis=1), unit_of_row)
+    sums = sum_by_unit(np.stack([np.where(known, values, 0.0), known], axis=1), unit_of_row)
     means = np.empty(n_resamples)
     for part, weights in _weight_blocks(len(sums), len(values), n_resamples, seed):
         numerator, denominator = sums.T @ weights
@@ -236,15 +244,15 @@ class _Run:
         membership: NDArray[np.float32],
         metrics: Sequence[str],
         unit_of_row: NDArray[np.int64],
+        threshold_logits: Floats | None,
     ) -> None:
         self.logits, self.targets, self.unit_of_row = logits, targets, unit_of_row
         self.membership = membership.astype(np.float64)
         self.metrics = metrics
-        counts = row_counts(logits > 0, targets, membership)
+        by_row = [name for name in metrics if name != "map"]
+        terms = row_terms(logits, targets, membership, by_row, threshold_logits)
         self.sums = {
-            name: [_sum_by_unit(term, unit_of_row) for term in DECISION_METRICS[name](counts)]
-            for name in metrics
-            if name != "map"
+            name: [sum_by_unit(term, unit_of_row) for term in pair] for name, pair in terms.items()
         }
 
     def under(self, weights: NDArray[np.float32]) -> Floats:
@@ -286,9 +294,9 @@ def _weighted_label(
     step = len(thresholds) - np.searchsorted(thresholds, scores, side="right")
     shape = (len(thresholds), len(weights))  # a row that scores below every positive has no step
     rows = step < len(thresholds)
-    rows_above = _cumulate(_count_matrix(step[rows], unit_of_row[rows], shape) @ weights)
+    rows_above = cumulate_rows(_count_matrix(step[rows], unit_of_row[rows], shape) @ weights)
     at_step = _count_matrix(step[positive], unit_of_row[positive], shape) @ weights
-    precision = _cumulate(at_step.copy())
+    precision = cumulate_rows(at_step.copy())
     total = precision[-1].astype(np.float64)
     np.maximum(rows_above, 1.0, out=rows_above)  # 0 only where the positives' weight is 0 too
     precision /= rows_above
@@ -302,34 +310,6 @@ def _count_matrix(
     """Count the rows of each unit at each step; float32 is exact below 2^24 rows."""
     ones = np.ones(len(step), dtype=np.float32)
     return sparse.csr_array((ones, (step, unit)), shape=shape)
-
-
-def _cumulate(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Cumulative sum over the first axis, in place: row by row is 4 times faster than cumsum."""
-    for above, row in pairwise(values):  # views: each row is complete when it is added
-        row += above
-    return values
-
-
-def _sum_by_unit(term: Floats, unit_of_row: NDArray[np.int64]) -> Floats:
-    """Sum a term (n, G) over the rows of each unit, shape (U, G)."""
-    return np.stack([np.bincount(unit_of_row, weights=column) for column in term.T], axis=1)
-
-
-def _units(clusters: NDArray[Any] | None, n_rows: int) -> NDArray[np.int64]:
-    """Return the number of the unit that is drawn with each row."""
-    if clusters is None:
-        return np.arange(n_rows)
-    check_same_length({"clusters": len(clusters), "targets": n_rows})
-    names, unit_of_row = np.unique(clusters, return_inverse=True)
-    if len(names) < 2:
-        raise value_error(
-            "clusters",
-            must="hold at least two different values",
-            got=f"{len(names)}",
-            do="With one cluster every resample is the same; pass None to resample rows.",
-        )
-    return np.asarray(unit_of_row, dtype=np.int64)
 
 
 def _weight_blocks(

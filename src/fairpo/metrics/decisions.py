@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from fairpo._checks import type_error, value_error
+from fairpo._checks import check_finite, type_error, value_error
 from fairpo.metrics.ranking import Floats, divide_defined
 
 Groups: TypeAlias = "Mapping[str, NDArray[np.int64] | Sequence[int]]"
@@ -88,6 +88,37 @@ def metric_key(metric: str, group: str = ALL) -> str:
     return metric if group == ALL else f"{metric}/{group}"
 
 
+def decide(
+    logits: NDArray[np.floating[Any]], threshold_logits: Floats | None = None
+) -> NDArray[np.bool_]:
+    """Predict the labels whose logit is above their threshold.
+
+    Parameters
+    ----------
+    logits : float array, shape (n, L)
+    threshold_logits : float array, shape (L,), optional
+        Finite. 0, the logit of probability 0.5, when not given.
+
+    Returns
+    -------
+    bool array, shape (n, L)
+
+    Raises
+    ------
+    FairPOValueError
+        Not one finite threshold for each label.
+    """
+    if threshold_logits is None:
+        return np.asarray(logits > 0)
+    thresholds = np.asarray(threshold_logits)
+    if thresholds.shape != logits.shape[1:]:
+        raise value_error(
+            "threshold_logits", must=f"have shape {logits.shape[1:]}", got=thresholds.shape
+        )
+    check_finite(thresholds, "threshold_logits")
+    return np.asarray(logits > thresholds)
+
+
 def row_counts(
     predictions: NDArray[np.bool_],
     targets: NDArray[Any],
@@ -98,7 +129,7 @@ def row_counts(
     Parameters
     ----------
     predictions : bool array, shape (n, L)
-        The decisions: logit > 0.
+        The decisions, see :func:`decide`.
     targets : int8 array, shape (n, L)
         1, 0, or -1 for not known: such an entry is counted nowhere.
     membership : float32 array, shape (L, G), optional
@@ -200,7 +231,7 @@ def _check_decisions(predictions: NDArray[Any], targets: NDArray[Any]) -> None:
             "predictions",
             must="be booleans",
             got=f"dtype {predictions.dtype}",
-            do="Pass logits > 0.",
+            do="Pass decide(logits).",
         )
     if predictions.ndim != 2 or predictions.shape != targets.shape:
         raise value_error(

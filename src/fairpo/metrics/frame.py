@@ -10,16 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairpo._checks import check_unique, unknown_name, value_error
+from fairpo.metrics.calibration import label_brier, reliability_bins
 from fairpo.metrics.decisions import (
     ALL,
-    DECISION_METRICS,
     Counts,
     Groups,
     RowTerms,
+    decide,
     label_counts,
     membership_matrix,
     metric_key,
-    row_counts,
 )
 from fairpo.metrics.ranking import (
     Floats,
@@ -30,6 +30,7 @@ from fairpo.metrics.ranking import (
     mean_defined,
     mean_over_batches,
 )
+from fairpo.metrics.row_metrics import row_terms
 
 Value: TypeAlias = "float | int | str | list[str] | None"
 
@@ -71,7 +72,8 @@ class LabelFrame:
     undefined : Undefined
         What was left out, counted and named.
     columns : mapping from name to array, shape (L,)
-        Per label: positives, observed, ap, precision, recall, f1 (decision: logit > 0).
+        Per label: positives, observed, ap, precision, recall, f1 (of the decisions), brier,
+        calibration_error.
     """
 
     label_names: tuple[str, ...]
@@ -89,6 +91,7 @@ class LabelFrame:
         groups: Groups,
         label_names: Sequence[str] | None = None,
         *,
+        threshold_logits: Floats | None = None,
         batch_mean: bool = False,
     ) -> LabelFrame:
         """Evaluate a score matrix.
@@ -96,13 +99,17 @@ class LabelFrame:
         Parameters
         ----------
         logits : float array, shape (n, L)
-            Raw scores; a label is predicted where its logit is above 0.
+            Raw scores; their sigmoid is the probability that ``brier`` and
+            ``calibration_error`` judge.
         targets : int8 array, shape (n, L)
             1, 0, or -1 for not known. Entries that are not known count in no metric.
         groups : mapping from name to int array
             Label indices. Groups may overlap; an empty group has the value NaN.
         label_names : sequence of str, length L, optional
             Unique; "label_0", "label_1", ... when not given.
+        threshold_logits : float array, shape (L,), optional
+            A label is predicted where its logit is above its threshold; above 0 when not given.
+            Only decisions see it.
         batch_mean : bool
             Also compute the authors' ``map_batch_mean``, which depends on the order of the rows.
 
@@ -127,11 +134,11 @@ class LabelFrame:
         precision = average_precision(logits, targets)
         names = _label_names(label_names, len(precision))
         membership = membership_matrix(groups, len(precision))
-        predictions = logits > 0
-        rows = row_counts(predictions, targets, membership)
-        terms = {name: metric(rows) for name, metric in DECISION_METRICS.items()}
+        terms = row_terms(logits, targets, membership, threshold_logits=threshold_logits)
+        bins = reliability_bins(logits, targets)
         table = {"map": _per_group(mean_defined, precision, membership)}
         table |= {name: term.mean() for name, term in terms.items()}
+        table["calibration_error"] = bins.of_groups(membership).calibration_error()
         table["worst_label_ap"] = _per_group(_min_defined, precision, membership)
         if batch_mean:
             within = batch_average_precision(logits, targets)
@@ -145,7 +152,11 @@ class LabelFrame:
                 for metric, values in table.items()
             },
             undefined=_undefined([ALL, *groups], names, precision, membership, terms),
-            columns=_columns(precision, label_counts(predictions, targets)),
+            columns={
+                **_columns(precision, label_counts(decide(logits, threshold_logits), targets)),
+                "brier": label_brier(logits, targets),
+                "calibration_error": bins.calibration_error(),
+            },
         )
 
     @property

@@ -19,6 +19,7 @@ from fairpo.data.base import (
     feature_rows,
     positive_counts,
 )
+from fairpo.decisions import DecisionRule, DecisionSettings
 from fairpo.groups import LabelGroup, LabelGroups, LabelPartition, PrivilegedRule
 from fairpo.models.head import HeadSettings, Policy, Scaling
 from fairpo.objectives import BCEObjective, LabelCounts, Objective
@@ -282,6 +283,41 @@ def train_method(
             "validation, so the reference is returned."
         )
     return FittedMethod(name, groups, policy, training, objective, notes)
+
+
+def fit_decisions(
+    data: MultiLabelData,
+    reference: Reference,
+    policy: Policy | None,
+    training: TrainingSettings,
+    decisions: DecisionSettings,
+) -> DecisionRule:
+    """Fit probabilities and thresholds on the validation rows, for a policy or the reference.
+
+    Parameters
+    ----------
+    data : MultiLabelData
+        With a validation split.
+    reference : Reference
+    policy : Policy or None
+        ``None`` takes the reference's own logits.
+    training : TrainingSettings
+    decisions : DecisionSettings
+
+    Returns
+    -------
+    DecisionRule
+        The identity where labels are sampled: so many labels are not scored whole, and nearly all
+        of them have too few validation positives.
+    """
+    if training.sampled_labels:
+        return DecisionRule.identity(data.n_labels)
+    rows = data.rows("validation")
+    if policy is None:
+        logits: NDArray[np.float32] = np.asarray(reference.logits[rows])
+    else:
+        logits = predict_logits(policy, training_rows(data, "validation", reference.logits))
+    return DecisionRule.fit(logits, data.targets_of(rows), decisions)
 
 
 def _build_objective(

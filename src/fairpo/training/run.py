@@ -1,7 +1,8 @@
 """A run on disk: a folder of weights, names, settings and results, sealed by checksums.
 
-``config.yaml``, ``model.safetensors``, ``reference.safetensors``, ``labels.json``,
-``metrics.json``, ``history.jsonl``, ``results.jsonl``, ``report.html`` and ``checksums.json``.
+``config.yaml``, ``model.safetensors``, ``reference.safetensors``, ``decisions.safetensors``,
+``labels.json``, ``metrics.json``, ``history.jsonl``, ``results.jsonl``, ``report.html`` and
+``checksums.json``.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ from scipy import sparse
 
 from fairpo._checks import (
     FairPOFileError,
+    FairPOValueError,
     build_settings,
     check_finite,
     file_error,
@@ -38,6 +40,7 @@ from fairpo.data.base import (
 )
 from fairpo.data.options import DataOptions
 from fairpo.data.store import StoredFeatures
+from fairpo.decisions import DecisionRule, DecisionSettings
 from fairpo.groups import LabelGroup, LabelGroups
 from fairpo.models.checkpoint import (
     CHECKSUMS,
@@ -60,6 +63,14 @@ UNFINISHED = "unfinished"
 """Folder inside a run that holds what a training under way has reached."""
 
 FEATURES = "features.json"
+DECISIONS = "decisions.safetensors"
+
+
+class RunDecisions(NamedTuple):
+    """How the logits of a run's model, and of its reference, become decisions."""
+
+    model: DecisionRule
+    reference: DecisionRule
 
 
 class RunConfig(BaseModel):
@@ -80,6 +91,8 @@ class RunConfig(BaseModel):
     residual: bool = False
     head: HeadSettings = HeadSettings()
     training: TrainingSettings = TrainingSettings()
+    # Runs of before decisions were fitted took logits as they are.
+    decisions: DecisionSettings = DecisionSettings(recalibration="none")
     reference: str | None = None
     reference_kind: str = "logits"
 
@@ -100,6 +113,9 @@ class Run:
         ``None`` where the reference was scores only.
     reference_logits : float32 array, shape (n, L), or None
         Those scores, for the rows of the run's data set.
+    decisions : RunDecisions
+        Of the model and of the reference, fitted on validation rows. The identity in runs of
+        before there were any, and where labels are sampled.
     feature_names : tuple of FeatureName or None
         Where the run was trained on a table.
     backbone : dict or None
@@ -113,6 +129,7 @@ class Run:
     policy: Policy
     reference: Policy | None
     reference_logits: NDArray[np.float32] | None
+    decisions: RunDecisions
     feature_names: tuple[FeatureName, ...] | None = None
     backbone: dict[str, Any] | None = None
 
@@ -123,7 +140,7 @@ class Run:
         *,
         rows: NDArray[np.int64] | None = None,
     ) -> NDArray[np.float64]:
-        """Logits (rows, labels) for features (rows, n_features).
+        """Logits (rows, labels) for features (rows, n_features), as the network gives them.
 
         Parameters
         ----------
@@ -159,9 +176,15 @@ class Run:
     def predict_proba(
         self, features: ArrayLike | Features, reference_logits: ArrayLike | None = None
     ) -> NDArray[np.float64]:
-        """Probabilities (rows, labels)."""
-        logits = torch.from_numpy(self.predict_logits(features, reference_logits))
-        return torch.sigmoid(logits).numpy()
+        """Recalibrated probabilities (rows, labels)."""
+        logits = self.predict_logits(features, reference_logits)
+        return self.decisions.model.probabilities(logits)
+
+    def predict(
+        self, features: ArrayLike | Features, reference_logits: ArrayLike | None = None
+    ) -> NDArray[np.bool_]:
+        """Labels (rows, labels) whose recalibrated logit is above their threshold."""
+        return self.decisions.model.decide(self.predict_logits(features, reference_logits))
 
 
 @torch.no_grad()
@@ -282,6 +305,7 @@ def write_run(
     fitted: FittedMethod,
     reference: Reference,
     data: MultiLabelData,
+    decisions: RunDecisions,
 ) -> None:
     """Write the model part of a run on a data set into an existing folder."""
     write_config(folder, config)
@@ -301,6 +325,15 @@ def write_run(
         write_weights(
             folder / "reference.safetensors",
             {"logits": torch.from_numpy(np.asarray(reference.logits))},
+        )
+    if not config.training.sampled_labels:  # the identity needs no file of a million labels
+        write_weights(
+            folder / DECISIONS,
+            {
+                f"{of}.{name}": torch.tensor(values)  # a copy: files hold no tensor twice
+                for of, rule in decisions._asdict().items()
+                for name, values in rule.to_arrays().items()
+            },
         )
     write_jsonl(folder / "history.jsonl", fitted.training.epochs)
 
@@ -369,9 +402,32 @@ def load(folder: str | Path) -> Run:
         policy,
         reference,
         logits,
+        _read_decisions(folder / DECISIONS, config.n_labels),
         tuple(FeatureName(*name) for name in made["names"]) if made.get("names") else None,
         made.get("backbone"),
     )
+
+
+def _read_decisions(path: Path, n_labels: int) -> RunDecisions:
+    if not path.is_file():
+        return RunDecisions(DecisionRule.identity(n_labels), DecisionRule.identity(n_labels))
+    arrays = {name: tensor.numpy() for name, tensor in read_weights(path).items()}
+    try:
+        rules = [
+            DecisionRule.from_arrays(
+                {
+                    name.removeprefix(f"{of}."): values
+                    for name, values in arrays.items()
+                    if name.startswith(f"{of}.")
+                }
+            )
+            for of in RunDecisions._fields
+        ]
+    except FairPOValueError as error:
+        raise file_error(path, f"holds no decision rules ({error})") from error
+    if any(len(rule.threshold_logits) != n_labels for rule in rules):
+        raise file_error(path, f"does not fit the {n_labels} labels its run describes")
+    return RunDecisions(*rules)
 
 
 def read_config(folder: Path) -> RunConfig:

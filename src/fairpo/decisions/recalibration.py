@@ -1,0 +1,269 @@
+"""Strictly increasing maps of each label's logits that make its probabilities true.
+
+Fitted on validation rows. Because a map is strictly increasing, the ranking of rows within a label
+stays, and with it AP, exactly. The order of labels within a row does change.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit, logit
+from sklearn.isotonic import IsotonicRegression
+
+from fairpo._checks import value_error
+from fairpo.decisions.guard import guarded_targets
+from fairpo.metrics.ranking import Floats, Scores, check_scores
+
+LINEAR_SHARE = 0.05
+"""Of the isotonic map: what its straight part weighs, so that no plateau makes ties."""
+
+LEAST_SLOPE = 0.01
+"""Of the pooled slope: what a label keeps whose scores rank its validation rows backwards."""
+
+SURE = 1e-12  # probabilities nearer than this to 0 or 1 have the logit of this one
+STEPS = 100  # Newton needs about 8; the rest is for guards next to 0 on separable rows
+HALVINGS = 20
+CONVERGED = 1e-12
+FIRM = 1 + 1e-9  # on the diagonal of the curvature: scores that are all equal have a step too
+
+
+@dataclass(frozen=True)
+class Recalibration:
+    """A map of logits to logits for each label.
+
+    ``slope * logit + intercept``, and where there are knots, ``LINEAR_SHARE`` of that plus the rest
+    of a piecewise linear, increasing curve through the knots, flat outside of them.
+
+    Attributes
+    ----------
+    slope : float64 array, shape (L,), above 0
+    intercept : float64 array, shape (L,)
+    knots_from, knots_to : float64 arrays, shape (K,)
+        Logits before and after, of all labels one after the other.
+    knots_start : int64 array, shape (L + 1,)
+        Where each label's knots begin; a label without knots has the straight map alone.
+    """
+
+    slope: Floats
+    intercept: Floats
+    knots_from: Floats
+    knots_to: Floats
+    knots_start: NDArray[np.int64]
+
+    @classmethod
+    def straight(cls, slope: Floats, intercept: Floats) -> Recalibration:
+        """Return a map without knots."""
+        none = np.empty(0)
+        return cls(slope, intercept, none, none, np.zeros(len(slope) + 1, dtype=np.int64))
+
+    @classmethod
+    def identity(cls, n_labels: int) -> Recalibration:
+        """Return the map that changes nothing."""
+        return cls.straight(np.ones(n_labels), np.zeros(n_labels))
+
+    def apply(self, logits: Scores) -> Floats:
+        """Map logits (n, L) to recalibrated logits (n, L), float64."""
+        if logits.ndim != 2 or logits.shape[1] != len(self.slope):
+            raise value_error(
+                "logits", must=f"have shape (rows, {len(self.slope)})", got=logits.shape
+            )
+        straight = self.slope * logits.astype(np.float64) + self.intercept
+        for label in np.flatnonzero(np.diff(self.knots_start)):
+            own = slice(self.knots_start[label], self.knots_start[label + 1])
+            curve = np.interp(logits[:, label], self.knots_from[own], self.knots_to[own])
+            straight[:, label] *= LINEAR_SHARE
+            straight[:, label] += (1 - LINEAR_SHARE) * curve
+        return straight
+
+
+def fit_platt(logits: Scores, targets: NDArray[Any], guard: float) -> Recalibration:
+    """Fit ``sigmoid(slope * logit + intercept)`` to each label (Platt scaling).
+
+    First one slope and one intercept for all labels together, then those of each label, where the
+    pooled map is the prior: it adds ``guard`` pseudo-positives to every label, with as many
+    pseudo-negatives as it expects.
+
+    Parameters
+    ----------
+    logits : float array, shape (n, L)
+        Of validation rows.
+    targets : int8 array, shape (n, L)
+        1, 0, or -1 for not known.
+    guard : float, above 0
+        Pseudo-positives. A label with many more positives than that has its own map, one with
+        fewer nearly the pooled one.
+
+    Returns
+    -------
+    Recalibration
+        A label without positives or without negatives has the pooled map; that one is the
+        identity where nothing is known at all.
+
+    Notes
+    -----
+    Newton's method for all labels at once; the guarded likelihood is strictly convex and its
+    optimum finite, also on separable rows. It is ``sklearn.linear_model.LogisticRegression``
+    without penalty on the guarded targets. A slope that would not be positive is set to
+    ``LEAST_SLOPE`` of the pooled one and the intercept fitted to it.
+
+    References
+    ----------
+    Platt, "Probabilistic outputs for support vector machines", 1999.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> logits = rng.normal(size=(5000, 1))
+    >>> targets = (rng.random((5000, 1)) < 1 / (1 + np.exp(1 - 2 * logits))).astype(np.int8)
+    >>> fitted = fit_platt(logits, targets, guard=5.0)
+    >>> fitted.slope.round(1), fitted.intercept.round(1)
+    (array([2.]), array([-1.]))
+    """
+    check_scores(logits, targets)
+    scores = logits.astype(np.float64)
+    slope, intercept = _pooled(scores, targets)
+    prior = expit(slope * scores + intercept)
+    slopes, intercepts = _logistic(
+        scores, *guarded_targets(targets, prior, guard), slope, intercept
+    )
+    fitted = (targets == 1).any(axis=0) & (targets == 0).any(axis=0)
+    return Recalibration.straight(
+        np.where(fitted, slopes, slope), np.where(fitted, intercepts, intercept)
+    )
+
+
+def fit_isotonic(logits: Scores, targets: NDArray[Any], guard: float) -> Recalibration:
+    """Fit an increasing curve to each label, around its Platt map.
+
+    scikit-learn's ``IsotonicRegression`` on targets guarded by the label's own Platt map, through
+    whose values runs a piecewise linear curve of logits; ``LINEAR_SHARE`` of the Platt map is
+    mixed in, which makes it strictly increasing.
+
+    Parameters and result as for :func:`fit_platt`.
+
+    References
+    ----------
+    Zadrozny and Elkan, "Transforming classifier scores into accurate multiclass probability
+    estimates", KDD 2002.
+    """
+    platt = fit_platt(logits, targets, guard)
+    mixed, weights = guarded_targets(targets, expit(platt.apply(logits)), guard)
+    fitted = (targets == 1).any(axis=0) & (targets == 0).any(axis=0)
+    knots = [
+        _curve(logits[:, label], mixed[:, label], weights[:, label])
+        if fitted[label]
+        else (np.empty(0), np.empty(0))
+        for label in range(logits.shape[1])
+    ]
+    return Recalibration(
+        platt.slope,
+        platt.intercept,
+        np.concatenate([before for before, _ in knots]),
+        np.concatenate([after for _, after in knots]),
+        np.cumsum([0, *(len(before) for before, _ in knots)]),
+    )
+
+
+def _curve(scores: Scores, targets: Floats, weights: Floats) -> tuple[Floats, Floats]:
+    seen = weights > 0
+    fit = IsotonicRegression().fit(
+        scores[seen].astype(np.float64), targets[seen], sample_weight=weights[seen]
+    )
+    after = logit(np.clip(fit.y_thresholds_, SURE, 1 - SURE))
+    return fit.X_thresholds_, after
+
+
+def _pooled(scores: Floats, targets: NDArray[Any]) -> tuple[float, float]:
+    """One slope and intercept for all labels; the identity is worth one entry against them."""
+    observed = targets >= 0
+    known, true = scores[observed][:, None], targets[observed][:, None]
+    if not (true == 1).any() or not (true == 0).any():
+        return 1.0, 0.0
+    mixed, weights = guarded_targets(true, expit(known), 1.0)
+    slope, intercept = _logistic(known, mixed, weights, 1.0, 0.0)
+    return float(slope[0]), float(intercept[0])
+
+
+def _logistic(
+    scores: Floats, targets: Floats, weights: Floats, slope: float, intercept: float
+) -> tuple[Floats, Floats]:
+    """Fit a slope and an intercept to each column by weighted cross-entropy, from given ones."""
+    n_labels = scores.shape[1]
+    slopes, intercepts = np.full(n_labels, slope), np.full(n_labels, intercept)
+    slopes, intercepts = _newton(scores, targets, weights, slopes, intercepts, free=True)
+    backwards = slopes < LEAST_SLOPE * slope
+    if backwards.any():
+        slopes = np.where(backwards, LEAST_SLOPE * slope, slopes)
+        again = _newton(scores, targets, weights, slopes, intercepts, free=False)[1]
+        intercepts = np.where(backwards, again, intercepts)
+    return slopes, intercepts
+
+
+def _newton(
+    scores: Floats,
+    targets: Floats,
+    weights: Floats,
+    slopes: Floats,
+    intercepts: Floats,
+    *,
+    free: bool,
+) -> tuple[Floats, Floats]:
+    """Newton's method with halved steps, all columns at once; ``free`` slopes move too."""
+    loss = _loss(scores, targets, weights, slopes, intercepts)
+    for _ in range(STEPS):
+        to_slope, to_intercept = _step(scores, targets, weights, slopes, intercepts, free=free)
+        before = loss
+        for halving in range(HALVINGS):
+            new_slopes = slopes - to_slope * 0.5**halving
+            new_intercepts = intercepts - to_intercept * 0.5**halving
+            new = _loss(scores, targets, weights, new_slopes, new_intercepts)
+            better = new < loss
+            slopes = np.where(better, new_slopes, slopes)
+            intercepts = np.where(better, new_intercepts, intercepts)
+            loss = np.where(better, new, loss)
+            done = before - loss > 0  # a column that has moved waits for the next step
+            to_slope, to_intercept = np.where(done, 0.0, to_slope), np.where(done, 0, to_intercept)
+            if done.all():
+                break
+        if (before - loss <= CONVERGED * np.maximum(loss, 1.0)).all():
+            break
+    return slopes, intercepts
+
+
+def _step(
+    scores: Floats,
+    targets: Floats,
+    weights: Floats,
+    slopes: Floats,
+    intercepts: Floats,
+    *,
+    free: bool,
+) -> tuple[Floats, Floats]:
+    """Newton's full step of each column: inverse curvature times gradient."""
+    probability = expit(slopes * scores + intercepts)
+    error = weights * (probability - targets)
+    curvature = weights * probability * (1 - probability)
+    by_intercept, second = error.sum(axis=0), curvature.sum(axis=0) * FIRM + SURE
+    if not free:
+        return np.zeros_like(slopes), by_intercept / second
+    by_slope = (error * scores).sum(axis=0)
+    cross = (curvature * scores).sum(axis=0)
+    square = (curvature * scores**2).sum(axis=0) * FIRM + SURE
+    determinant = square * second - cross**2
+    return (
+        (second * by_slope - cross * by_intercept) / determinant,
+        (square * by_intercept - cross * by_slope) / determinant,
+    )
+
+
+def _loss(
+    scores: Floats, targets: Floats, weights: Floats, slopes: Floats, intercepts: Floats
+) -> Floats:
+    """Weighted cross-entropy of each column, shape (L,)."""
+    logits = slopes * scores + intercepts
+    return np.asarray((weights * (np.logaddexp(0.0, logits) - targets * logits)).sum(axis=0))
