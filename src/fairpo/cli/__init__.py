@@ -17,6 +17,7 @@ from fairpo.cli.embed import embed
 from fairpo.cli.evaluate import evaluate
 from fairpo.cli.methods import methods
 from fairpo.cli.predict import predict
+from fairpo.cli.sweep import sweep
 from fairpo.cli.train import train
 
 app = typer.Typer(
@@ -27,7 +28,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for command in (demo, embed, train, evaluate, check, compare, predict, methods):
+for command in (demo, embed, train, evaluate, check, compare, sweep, predict, methods):
     app.command()(command)
 app.add_typer(data_app, name="data")
 

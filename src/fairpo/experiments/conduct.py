@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import fairpo
 from fairpo._checks import FairPOError, file_error
 from fairpo.data.base import MultiLabelData, fingerprint
 from fairpo.experiments.ledger import STUDY, Ledger
-from fairpo.experiments.pool import in_processes
+from fairpo.experiments.pool import in_processes, in_turn
 from fairpo.experiments.runner import (
     MethodResult,
     ModelScores,
@@ -60,6 +61,7 @@ def run_study(
     n_jobs: int = 1,
     progress: ProgressFactory = silent,
     count: StudyProgress = uncounted,
+    extra: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Run the trials of a study that are not done yet, then write it up.
 
@@ -87,6 +89,8 @@ def run_study(
         Of the epochs of a training, where there is one process.
     count : callable
         Of references and trials.
+    extra : mapping
+        Entries of ``metrics.json`` beside the study's own.
 
     Returns
     -------
@@ -115,7 +119,7 @@ def run_study(
         conductor.train_references(study)
         variants = [(variant, conductor.groups(variant)) for variant in study.variants()]
         conductor.run_trials(variants)
-        metrics = conductor.write_up(study, variants, command)
+        metrics = {**conductor.write_up(study, variants, command), **extra}
         write_summary(folder, metrics, report)
         write_checksums(folder)
     return metrics
@@ -147,7 +151,7 @@ def open_study(folder: Path, study: Study, *, overwrite: bool, more: bool = Fals
     begun = folder / STUDY
     if begun.is_file():
         same = read_study(begun) == study
-        if same and _is_finished(folder):
+        if same and is_finished(folder):
             return True
         if not (same or more or overwrite):
             raise file_error(
@@ -165,8 +169,8 @@ def open_study(folder: Path, study: Study, *, overwrite: bool, more: bool = Fals
     return False
 
 
-def _is_finished(folder: Path) -> bool:
-    """Whether a study was written up, by this version, and is whole."""
+def is_finished(folder: Path) -> bool:
+    """Whether a study or sweep was written up, by this version, and is whole."""
     try:
         verify_checksums(folder)
         return bool(read_json(folder / METRICS)["version"] == fairpo.__version__)
@@ -278,24 +282,13 @@ class _Conductor:
             return
         advance = self.count(name, len(tasks))
         results = (
-            _one_by_one(self.bench, tasks)
+            in_turn(self.bench, Bench.run, tasks)
             if self.n_jobs == 1 or len(tasks) == 1
             else in_processes(self.bench, Bench.run, tasks, self.n_jobs)
         )
         for task, result in results:
             advance()
             yield task, result
-
-
-def _one_by_one(
-    bench: Bench, tasks: list[Task]
-) -> Iterator[tuple[Task, dict[str, Any] | Exception]]:
-    for task in tasks:
-        try:
-            result: dict[str, Any] | Exception = bench.run(task)
-        except Exception as error:  # one trial's crash is no other's
-            result = error
-        yield task, result
 
 
 def _trials(

@@ -23,13 +23,25 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def in_turn(
+    tool: Tool, work: Callable[[Tool, Task], dict[str, Any]], tasks: list[Task]
+) -> Iterator[tuple[Task, dict[str, Any] | Exception]]:
+    """Do tasks here, one by one; yield each with its result, or with what went wrong."""
+    for task in tasks:
+        try:
+            result: dict[str, Any] | Exception = work(tool, task)
+        except Exception as error:  # one task's crash is no other's
+            result = error
+        yield task, result
+
+
 def in_processes(
     tool: Tool,
     work: Callable[[Tool, Task], dict[str, Any]],
     tasks: list[Task],
     n_jobs: int,
 ) -> Iterator[tuple[Task, dict[str, Any] | Exception]]:
-    """Do tasks in processes; yield each with its result, or with what went wrong, as it ends.
+    """Do tasks in processes; yield as :func:`in_turn`, each as it ends.
 
     Parameters
     ----------
