@@ -286,8 +286,8 @@ def print_sweep(sweep: dict[str, Any]) -> None:
         "back: in how many of its seeds the reference would be returned.",
     )
     if sweep["importance"]:
-        shares = (f"{name} {share:.0%}" for name, share in sweep["importance"].items())
-        _lines(f"Share of the spread of mAP P that each setting explains: {', '.join(shares)}.")
+        shares = ", ".join(f"{name} {share:.0%}" for name, share in sweep["importance"].items())
+        _lines(f"Share of the differences between trials that each setting explains: {shares}.")
 
 
 def _points(values: Iterable[float | None], sign: str = "") -> list[str]:
