@@ -77,10 +77,9 @@ class Processes:
         while waiting or running:
             while waiting and len(running) < self.n_jobs:
                 task, process = waiting.pop(), self._next()
-                if id(process) not in told:
-                    process.submit(_take, tool)
-                    told.add(id(process))
-                running[process.submit(_do, work, task)] = task, process
+                first = () if id(process) in told else (tool,)
+                told.add(id(process))
+                running[process.submit(_do, work, task, *first)] = task, process
             ended, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in ended:
                 task, process = running.pop(future)
@@ -143,10 +142,9 @@ def _begin() -> None:
     torch.set_num_threads(1)
 
 
-def _take(tool: Any) -> None:
+def _do(work: Callable[[Any, Any], Found], task: Any, *tool: Any) -> Found:
+    """Do a task with the tool that comes with it, or with the one that came last."""
     global _tool
-    _tool = tool
-
-
-def _do(work: Callable[[Any, Any], Found], task: Any) -> Found:
+    if tool:
+        (_tool,) = tool
     return work(_tool, task)
