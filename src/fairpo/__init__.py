@@ -10,6 +10,7 @@ The rooms, from the ground up:
   the ideas, as functions and small modules.
 - :mod:`fairpo.objectives`, :mod:`fairpo.models`, :mod:`fairpo.data`: what is minimised, what is
   trained, what it is trained on.
+- :mod:`fairpo.decisions`: from logits to true probabilities and predicted labels.
 - :mod:`fairpo.training`: the loop, and runs on disk.
 - :mod:`fairpo.estimator`: the scikit-learn door.
 - :mod:`fairpo.hf`: the Hugging Face door.

@@ -41,7 +41,7 @@ def trained(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    "command", ["demo", "train", "evaluate", "compare", "predict", "methods", "embed"]
+    "command", ["demo", "train", "evaluate", "check", "compare", "predict", "methods", "embed"]
 )
 def test_help(command):
     assert "--json" in run(command, "--help").stdout
@@ -124,6 +124,16 @@ def test_predict(trained, tmp_path, suffix):
     assert len(rows) == 400
     assert np.array_equal(values, expected)
     assert "already exists" in run("predict", folder / "run", path, "--out", out, code=2).stderr
+
+
+def test_settings_of_decisions_are_set_by_name():
+    from fairpo.cli.options import make_plan
+
+    told = ["threshold=cost:5", "recalibration=isotonic", "guard=3", "beta=0.5", "epochs=7"]
+    plan = make_plan("digits", ("fairpo-dpo",), "rarest:20%", (0,), "paper-v1", "default", told)
+    assert plan.decisions.rule == ("cost", 5.0)
+    assert (plan.decisions.recalibration, plan.decisions.guard) == ("isotonic", 3.0)
+    assert plan.options == {"beta": 0.5} and plan.training.epochs == 7
 
 
 def test_compare(trained, tmp_path):

@@ -82,6 +82,16 @@ def test_figures_are_those_of_one_pass_over_the_labels(run):
     assert "mAP has none" in metrics["interval"]["kind"]
 
 
+def test_decisions_are_not_fitted_where_labels_are_sampled(run):
+    folder, _ = run
+    assert not (folder / "decisions.safetensors").exists()
+    data, loaded = wide(), load(folder)
+    rows = data.rows("test")[:20]
+    logits = loaded.predict_logits(data.features, rows=rows)
+    np.testing.assert_array_equal(loaded.decisions.model.apply(logits), logits)
+    np.testing.assert_array_equal(loaded.decisions.reference.decide(logits), logits > 0)
+
+
 def test_tables_name_the_labels_with_the_most_positives_only(run):
     _, metrics = run
     listed = metrics["per_label"]

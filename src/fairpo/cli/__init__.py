@@ -9,6 +9,7 @@ import warnings
 import typer
 
 from fairpo._checks import FairPOError, FairPOWarning, value_error
+from fairpo.cli.check import check
 from fairpo.cli.compare import compare
 from fairpo.cli.data import app as data_app
 from fairpo.cli.demo import demo
@@ -26,7 +27,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for command in (demo, embed, train, evaluate, compare, predict, methods):
+for command in (demo, embed, train, evaluate, check, compare, predict, methods):
     app.command()(command)
 app.add_typer(data_app, name="data")
 

@@ -36,16 +36,11 @@ def evaluate(
     options.set_threads(threads)
     loaded = load(run)
     told = options.data_options(reading, format_name, data_root, label_xml, fetch)
-    if data is None:  # what is said here stands over what the run remembers
-        said = told.model_dump(exclude_unset=True)
-        told = loaded.config.data_options.model_copy(update=said)
-    else:
-        told = options.as_the_run(told, loaded)
     result: dict[str, Any] = evaluate_run(
         loaded,
         data,
         options.read_scores(reference, reference_kind) if reference else None,
-        options=told,
+        options=options.held_out_options(loaded, data, told),
     )
     if as_json:
         print_json(result)

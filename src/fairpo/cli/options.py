@@ -123,6 +123,13 @@ def as_the_run(told: DataOptions, run: Run, **fixed: Any) -> DataOptions:
     return told.model_copy(update={**kept, "n_features": run.config.n_features, **said, **fixed})
 
 
+def held_out_options(run: Run, source: str | None, told: DataOptions) -> DataOptions:
+    """Options for the run's own data or for others; what is told stands over what it remembers."""
+    if source is not None:
+        return as_the_run(told, run)
+    return run.config.data_options.model_copy(update=told.model_dump(exclude_unset=True))
+
+
 def load(source: str, told: DataOptions, *, as_it_is: bool = False) -> MultiLabelData:
     """Load DATA and say what it was recognised as, what was skipped and what was decided.
 

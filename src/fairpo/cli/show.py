@@ -36,6 +36,8 @@ GROUP_TITLES = {"privileged": "P", "non_privileged": "N"}
 
 _CELL_WIDTH = 17
 _FIXED_WIDTH = 45
+_GATE_WIDTH = 120
+_MOST_GATE_LABELS = 100
 
 
 def print_json(value: Any) -> None:
@@ -194,6 +196,63 @@ def print_frame(title: str, columns: dict[str, dict[str, Any]], groups: list[str
             cells = ["-" if value is None else f"{100 * value:.1f}" for value in values]
             table.add_row(f"{heading}, {place}", *cells, end_section=group is None)
     Console(highlight=False).print(table)
+
+
+def print_gate(result: dict[str, Any]) -> None:
+    """Print the answers of `fairpo check` in points; labels that failed come first."""
+    rows = f"{result['n_rows']} rows"
+    if result["clusters"] is not None:
+        rows += f" in {result['clusters']} blocks"
+    title = f"{result['run']} on {rows} of {result['data']}"
+    table = Table(title=title, title_justify="left", pad_edge=False)
+    table.add_column("points (x100)", no_wrap=True)
+    for name in ("reference", "model", "difference", "bounds", "needed"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("outcome", no_wrap=True)
+    for check in result["checks"]:
+        place = f"mAP, {GROUP_TITLES.get(check['group'], check['group'])}"
+        table.add_row(place, *_gate_cells(check, check["reference_map"], check["map"]))
+    order = ("fail", "undecided", "pass", "too few positives")
+    labels = sorted(result["labels"], key=lambda label: order.index(label["outcome"]))
+    if labels:
+        table.add_section()
+    for label in labels[:_MOST_GATE_LABELS]:
+        place = f"AP, {label['label']} ({label['positives']})"
+        table.add_row(place, *_gate_cells(label, label["reference_ap"], label["ap"]))
+    console = Console(highlight=False)
+    width = console.width if console.is_terminal else max(console.width, _GATE_WIDTH)
+    Console(highlight=False, width=width).print(table)
+    level = result["settings"]["level"]
+    about = ". In brackets: test positives" if labels else ""
+    _lines(f"bounds: one-sided, {level:.0%} each{about}.")
+    if labels:
+        counts = ", ".join(
+            f"{count} {name}"
+            for name in order
+            if (count := sum(label["outcome"] == name for label in labels))
+        )
+        _lines(f"labels: {counts}")
+    failed = f": {', '.join(result['failed'])}" if result["failed"] else ""
+    _lines(f"{result['outcome']}{failed}")
+
+
+def _gate_cells(
+    check: dict[str, Any], reference: float | None, model: float | None
+) -> tuple[str, ...]:
+    if reference is None or model is None:
+        return "-", "-", "-", "-", "-", check["outcome"]
+    needed = "-" if check["margin"] is None else f">= {100 * check['margin']:+.2f}"
+    bounds = "-"
+    if check["low"] is not None:
+        bounds = f"{100 * check['low']:+.2f} to {100 * check['high']:+.2f}"
+    return (
+        f"{100 * reference:.1f}",
+        f"{100 * model:.1f}",
+        f"{100 * check['difference']:+.2f}",
+        bounds,
+        needed,
+        check["outcome"],
+    )
 
 
 @contextmanager

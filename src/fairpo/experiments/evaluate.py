@@ -50,18 +50,7 @@ def evaluate_run(
     FairPOValueError
         A feature of the run is not in the data, or a label of the data not in the run.
     """
-    told = options or run.config.data_options
-    if source is None:
-        data = load_data(run.config.data, told)
-        _check_same_data(run, data)
-        reference_logits = run.reference_logits
-    else:
-        data = read_source(source, told)
-        if not data.split:
-            data = replace(data, split={"test": np.arange(data.n_rows)})
-        elif "test" not in data.split:
-            data = with_all_splits(data, told)
-    data = align_labels(align_features(data, run), run)
+    data, reference_logits = held_out_data(run, source, reference_logits, options=options)
     in_blocks = run.config.training.sampled_labels > 0
     metrics = _metrics_in_blocks if in_blocks else _metrics
     model, reference = metrics(run, data, reference_logits)
@@ -76,15 +65,56 @@ def evaluate_run(
     }
 
 
+def held_out_data(
+    run: Run,
+    source: str | None = None,
+    reference_logits: NDArray[np.float32] | None = None,
+    *,
+    options: DataOptions | None = None,
+) -> tuple[MultiLabelData, NDArray[np.float32] | None]:
+    """Load data with a test split for a run, its features and labels in the run's order.
+
+    Parameters
+    ----------
+    run, source, reference_logits, options
+        As for :func:`evaluate_run`.
+
+    Returns
+    -------
+    data : MultiLabelData
+    reference_logits : array, shape (n, L), or None
+        The run's own for its own data, those given otherwise.
+    """
+    told = options or run.config.data_options
+    if source is None:
+        data = load_data(run.config.data, told)
+        _check_same_data(run, data)
+        reference_logits = run.reference_logits
+    else:
+        data = read_source(source, told)
+        if not data.split:
+            data = replace(data, split={"test": np.arange(data.n_rows)})
+        elif "test" not in data.split:
+            data = with_all_splits(data, told)
+    return align_labels(align_features(data, run), run), reference_logits
+
+
+def score_test_rows(
+    run: Run, data: MultiLabelData, reference_logits: NDArray[np.float32] | None
+) -> tuple[NDArray[np.float64], NDArray[Any] | None]:
+    """Logits (test rows, labels) of a run and, where there is one, of its reference."""
+    rows = data.rows("test")
+    logits = run.predict_logits(data.features, reference_logits, rows=rows)
+    if run.reference is not None:
+        return logits, exact_logits(run.reference, data.features, rows=rows)
+    return logits, None if reference_logits is None else reference_logits[rows]
+
+
 def _metrics(
     run: Run, data: MultiLabelData, reference_logits: NDArray[np.float32] | None
 ) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    rows = data.rows("test")
-    targets = data.targets_of(rows)
-    logits = run.predict_logits(data.features, reference_logits, rows=rows)
-    known: NDArray[Any] | None = None if reference_logits is None else reference_logits[rows]
-    if run.reference is not None:
-        known = exact_logits(run.reference, data.features, rows=rows)
+    targets = data.targets_of(data.rows("test"))
+    logits, known = score_test_rows(run, data, reference_logits)
     mapping = run.groups.as_mapping()
 
     def metrics(values: NDArray[Any], rule: DecisionRule) -> dict[str, Any]:

@@ -1,0 +1,278 @@
+"""The gate: may this run take its reference's place, on the evidence of held-out rows.
+
+Non-inferiority is asked, not a difference that fails to be significant: little data must never
+make a pass. Every question has a margin, and one of three answers.
+
+- *pass*: the one-sided bound lies on the good side of the margin;
+- *fail*: the bound of the other side shows that the margin is broken;
+- *undecided*: the margin lies between them, and more rows are needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from scipy import stats
+
+from fairpo._checks import value_error
+from fairpo.data import DataOptions
+from fairpo.data.base import positive_counts
+from fairpo.experiments.evaluate import held_out_data, score_test_rows
+from fairpo.groups import LabelGroup, LabelGroups
+from fairpo.metrics import BootstrapResult, bootstrap_metrics, holm, percentile_interval
+from fairpo.metrics.ranking import Scores
+from fairpo.training.loop import none_if_nan
+from fairpo.training.run import Run
+
+PASS, FAIL, UNDECIDED = "pass", "fail", "undecided"
+NOT_ASKED, TOO_FEW = "not asked", "too few positives"
+
+ROUNDING = 1e-6
+"""AP is resampled in float32: a bound this near to the margin is on it."""
+
+
+class GateSettings(BaseModel):
+    """What a run must show to pass."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_drop_points: float = Field(
+        0.5,
+        ge=0,
+        le=100,
+        description="Most that the mAP of other labels, or with per_label the AP of any label, "
+        "may lose, in points (x100).",
+    )
+    min_gain_points: float | None = Field(
+        None,
+        ge=-100,
+        le=100,
+        description="Least that the privileged mAP must gain, in points; not asked by default.",
+    )
+    per_label: bool = Field(False, description="Hold every label to max_drop_points, one by one.")
+    min_positives: int = Field(
+        20, ge=1, description="A label with fewer test positives is told, but not judged."
+    )
+    level: float = Field(0.95, gt=0.5, lt=1, description="Of each one-sided bound.")
+    n_resamples: int = Field(2000, ge=100, description="Of the bootstrap.")
+
+
+def check_run(
+    run: Run,
+    settings: GateSettings,
+    source: str | None = None,
+    reference_logits: NDArray[np.float32] | None = None,
+    *,
+    options: DataOptions | None = None,
+) -> dict[str, Any]:
+    """Judge a run against its reference on the test rows of its own data, or of others.
+
+    Parameters
+    ----------
+    run : Run
+    settings : GateSettings
+    source, reference_logits, options
+        As for :func:`~fairpo.experiments.evaluate.evaluate_run`.
+
+    Returns
+    -------
+    dict
+        What :func:`judge` returns, with "data", "n_rows", "clusters" (None where rows are drawn
+        one by one), and "notes".
+
+    Raises
+    ------
+    FairPOValueError
+        There is no reference to score, or labels are sampled: there are too many to resample.
+    """
+    if run.config.training.sampled_labels:
+        raise value_error("RUN", must="score all its labels at once", got="a run on sampled labels")
+    data, reference_logits = held_out_data(run, source, reference_logits, options=options)
+    logits, known = score_test_rows(run, data, reference_logits)
+    if known is None:
+        raise value_error("reference scores", must="be given", got="none")
+    rows = data.rows("test")
+    clusters = None if data.clusters is None else data.clusters[rows]
+    return {
+        "data": data.name,
+        "n_rows": len(rows),
+        "clusters": None if clusters is None else len(np.unique(clusters)),
+        "notes": list(data.notes),
+        **judge(
+            logits,
+            known,
+            data.targets_of(rows),
+            run.groups,
+            run.label_names,
+            settings,
+            clusters=clusters,
+        ),
+    }
+
+
+def judge(
+    logits: Scores,
+    reference_logits: Scores,
+    targets: NDArray[np.int8],
+    groups: LabelGroups,
+    label_names: Sequence[str],
+    settings: GateSettings,
+    *,
+    clusters: NDArray[Any] | None = None,
+) -> dict[str, Any]:
+    """Judge scores against a reference's on the same rows.
+
+    Parameters
+    ----------
+    logits, reference_logits : float arrays, shape (n, L)
+    targets : int8 array, shape (n, L)
+        1, 0, or -1 for not known.
+    groups : LabelGroups
+        Those to protect may lose ``max_drop_points`` of mAP; those to improve must gain
+        ``min_gain_points``, where it is given.
+    label_names : sequence of str, length L
+    settings : GateSettings
+    clusters : array, shape (n,), optional
+        Rows that share a value are not independent.
+
+    Returns
+    -------
+    dict, JSON-able; values are fractions
+        "outcome": fail if anything failed, else undecided if anything is, else pass; "failed":
+        names of the groups and labels that failed; "checks", one for each group, and "labels",
+        one for each label if asked, with difference, one-sided bounds "low" and "high", and
+        outcome; "settings".
+
+    Notes
+    -----
+    A group's bounds are percentiles of the paired bootstrap over rows or clusters: ``low`` at
+    ``1 - level``, ``high`` at ``level``. It passes where ``low >= -max_drop`` (or ``min_gain``)
+    and fails where ``high`` is below.
+
+    A label's bounds take the bootstrap's standard error s and the normal distribution, which,
+    unlike percentiles, has tails for the small p-values that many labels need. Its p-value is that
+    of a drop no larger than the margin, ``Phi((difference + max_drop) / s)``. It *fails* where p,
+    adjusted by Holm over all judged labels, is at most ``1 - level``: however many labels there
+    are, a run without harm has one called failing with probability ``1 - level`` at most. It
+    *passes* by its own bound, ``low >= -max_drop``, without adjustment: "every label is safe" is
+    claimed only if each one is shown, and the chance of that being wrong is no larger than that of
+    its weakest part (an intersection-union test). Labels with fewer than ``min_positives``
+    positives are named and decide nothing.
+
+    References
+    ----------
+    Berger, "Multiparameter hypothesis testing and acceptance sampling", 1982; Holm, 1979.
+    """
+    judged = np.flatnonzero(positive_counts(targets) >= settings.min_positives)
+    alone = {str(label): [int(label)] for label in judged} if settings.per_label else {}
+    both = bootstrap_metrics(
+        [logits, reference_logits],
+        targets,
+        {**{f"group {name}": part for name, part in groups.as_mapping().items()}, **alone},
+        ["map"],
+        clusters=clusters,
+        n_resamples=settings.n_resamples,
+    )
+    checks = [_check_group(both, group, settings) for group in groups.groups]
+    labels = []
+    if settings.per_label:
+        labels = _check_labels(both, judged, targets, groups, label_names, settings)
+    outcomes = {check["outcome"] for check in (*checks, *labels)}
+    shown = outcomes & {PASS, FAIL, UNDECIDED}
+    outcome = next((each for each in (FAIL, UNDECIDED, PASS) if each in shown), UNDECIDED)
+    return {
+        "outcome": outcome,
+        "failed": [
+            check.get("group") or check["label"]
+            for check in (*checks, *labels)
+            if check["outcome"] == FAIL
+        ],
+        "checks": checks,
+        "labels": labels,
+        "settings": settings.model_dump(mode="json"),
+    }
+
+
+def _check_group(
+    both: BootstrapResult, group: LabelGroup, settings: GateSettings
+) -> dict[str, Any]:
+    key = f"map/group {group.name}"
+    model, reference = both.values[:, both.keys.index(key)]
+    low, high = percentile_interval(np.subtract(*both.of(key)), 2 * settings.level - 1)
+    asked = -settings.max_drop_points if group.role == "protect" else settings.min_gain_points
+    margin = None if asked is None else asked / 100
+    return {
+        "group": group.name,
+        "role": group.role,
+        "margin": margin,
+        "reference_map": none_if_nan(float(reference)),
+        "map": none_if_nan(float(model)),
+        "difference": none_if_nan(float(model - reference)),
+        "low": none_if_nan(float(low)),
+        "high": none_if_nan(float(high)),
+        "outcome": _outcome(margin, float(low), float(high), empty=not group.indices),
+    }
+
+
+def _outcome(margin: float | None, low: float, high: float, *, empty: bool) -> str:
+    if margin is None or empty:
+        return NOT_ASKED
+    if low >= margin - ROUNDING:
+        return PASS
+    return FAIL if high < margin else UNDECIDED
+
+
+def _check_labels(
+    both: BootstrapResult,
+    judged: NDArray[np.int64],
+    targets: NDArray[np.int8],
+    groups: LabelGroups,
+    label_names: Sequence[str],
+    settings: GateSettings,
+) -> list[dict[str, Any]]:
+    margin, counts = -settings.max_drop_points / 100, positive_counts(targets)
+    places = [both.keys.index(f"map/{label}") for label in judged]
+    model, reference = both.values[:, places]
+    difference = model - reference
+    error = np.nanstd(np.subtract(*both.resampled[:, places]), axis=1, ddof=1)
+    reach = stats.norm.ppf(settings.level) * error
+    low, high = difference - reach, difference + reach
+    # Without spread, as between a model and itself, the difference is what it is.
+    distance = np.where(difference < margin - ROUNDING, -np.inf, np.inf)
+    np.divide(difference - margin, error, out=distance, where=error > 0)
+    p_value = stats.norm.cdf(distance)
+    adjusted = holm(p_value)
+    found = {
+        int(label): {
+            "reference_ap": float(reference[place]),
+            "ap": float(model[place]),
+            "difference": float(difference[place]),
+            "low": float(low[place]),
+            "high": float(high[place]),
+            "p_value": float(p_value[place]),
+            "p_adjusted": float(adjusted[place]),
+            "outcome": FAIL
+            if adjusted[place] <= 1 - settings.level
+            else PASS
+            if low[place] >= margin - ROUNDING
+            else UNDECIDED,
+        }
+        for place, label in enumerate(judged)
+    }
+    nothing = dict.fromkeys(
+        ("reference_ap", "ap", "difference", "low", "high", "p_value", "p_adjusted")
+    )
+    return [
+        {
+            "label": name,
+            "groups": [group.name for group in groups.groups if label in group.indices],
+            "positives": int(counts[label]),
+            "margin": margin,
+            **found.get(label, {**nothing, "outcome": TOO_FEW}),
+        }
+        for label, name in enumerate(label_names)
+    ]
