@@ -88,6 +88,6 @@ def test_what_is_no_checkpoint_does_not_count(tmp_path):
 
 def test_another_training_is_refused(folder):
     with pytest.raises(
-        FairPOValueError, match=r"the groups of a training .* must be the checkpoint"
+        FairPOValueError, match=r"the groups \(a\) of a training .* must be the checkpoint"
     ):
         read_checkpoint(folder / "checkpoint-4", {"groups": {"a": [0, 2]}})
