@@ -19,6 +19,7 @@ from fairpo.cli.methods import methods
 from fairpo.cli.predict import predict
 from fairpo.cli.study import ablate, partitions
 from fairpo.cli.study import app as study_app
+from fairpo.cli.sweep import sweep
 from fairpo.cli.train import train
 
 app = typer.Typer(
@@ -38,6 +39,7 @@ for command in (
     compare,
     ablate,
     partitions,
+    sweep,
     predict,
     methods,
 ):

@@ -84,7 +84,7 @@ def conduct(
         loaded = options.load(study.data, study.data_options)
         path, kind = reference
         given = options.load_reference(path, kind, loaded, study) if path else None
-        with _interrupted(out), study_bars() as (epochs, count):
+        with interrupted(out), study_bars() as (epochs, count):
             metrics = run_study(
                 study,
                 loaded,
@@ -107,7 +107,7 @@ def conduct(
 
 
 @contextmanager
-def _interrupted(folder: Path) -> Iterator[None]:
+def interrupted(folder: Path) -> Iterator[None]:
     """Say how to go on after Ctrl-C."""
     from fairpo.cli.show import say
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import fairpo
@@ -60,6 +61,7 @@ def run_study(
     n_jobs: int = 1,
     progress: ProgressFactory = silent,
     count: StudyProgress = uncounted,
+    extra: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Run the trials of a study that are not done yet, then write it up.
 
@@ -87,6 +89,8 @@ def run_study(
         Of the epochs of a training, where there is one process.
     count : callable
         Of references and trials.
+    extra : mapping
+        Entries of ``metrics.json`` beside the study's own.
 
     Returns
     -------
@@ -117,7 +121,7 @@ def run_study(
             conductor.train_references(study)
             variants = [(variant, conductor.groups(variant)) for variant in study.variants()]
             conductor.run_trials(variants)
-            metrics = conductor.write_up(study, variants, command)
+            metrics = {**conductor.write_up(study, variants, command), **extra}
         write_summary(folder, metrics, report)
         write_checksums(folder)
     return metrics
@@ -152,11 +156,11 @@ def is_done(folder: Path, study: Study, *, overwrite: bool = False, more: bool =
             "holds another study",
             "Choose another folder, say --overwrite, or change its settings in a study file.",
         )
-    return same and _is_finished(folder)
+    return same and is_finished(folder)
 
 
-def _is_finished(folder: Path) -> bool:
-    """Whether a study was written up, by this version, and is whole."""
+def is_finished(folder: Path) -> bool:
+    """Whether a study or sweep was written up, by this version, and is whole."""
     try:
         verify_checksums(folder)
         return bool(read_json(folder / METRICS)["version"] == fairpo.__version__)
