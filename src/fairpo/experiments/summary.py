@@ -17,6 +17,7 @@ from scipy import stats
 import fairpo
 from fairpo._checks import FairPOError, FairPOWarning
 from fairpo.data.base import MultiLabelData, Targets, dense_targets, positive_counts
+from fairpo.experiments.evidence import gather_evidence
 from fairpo.experiments.plan import Plan
 from fairpo.experiments.runner import MethodResult, SeedResults, SplitScores
 from fairpo.groups import LabelGroups
@@ -106,6 +107,7 @@ def summarise(
         "trace": _traces(seeds),
         "undefined": _undefined(data, seeds, groups),
         "notes": _notes(seeds, groups, data),
+        "evidence": gather_evidence(data, plan, seeds),
     }
 
 
