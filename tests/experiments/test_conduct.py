@@ -16,6 +16,7 @@ SMALL = {
     "training": TrainingSettings(epochs=2, reference_epochs=4, batch_size=64),
     "head": HeadSettings(hidden=(8,)),
     "n_resamples": 100,
+    "n_permutations": 100,
 }
 
 

@@ -25,6 +25,7 @@ SETTINGS = {
     "training": {"epochs": 2, "reference_epochs": 3, "batch_size": 64},
     "head": {"hidden": [8]},
     "n_resamples": 100,
+    "n_permutations": 100,
 }
 
 

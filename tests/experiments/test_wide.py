@@ -51,6 +51,7 @@ def plan(**options):
         training=training,
         head=HeadSettings(hidden=(32,)),
         n_resamples=100,
+        n_permutations=100,
     )
 
 

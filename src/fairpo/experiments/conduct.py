@@ -229,7 +229,9 @@ class _Conductor:
         for variant, groups in variants:
             seeds = self._seeds(variant, groups, done)
             kind = "comparison" if study.kind in ("compare", "ablate") else "variant"
-            metrics = summarise(self.bench.data, variant.plan, seeds, kind=kind, command=command)
+            metrics = summarise(
+                self.bench.data, variant.plan, seeds, kind=kind, command=command, n_jobs=self.n_jobs
+            )
             parts.append({"name": variant.name, "metrics": metrics})
         if len(parts) == 1:
             only: dict[str, Any] = parts[0]["metrics"]

@@ -46,6 +46,12 @@ class Plan(BaseModel):
     )
     decisions: DecisionSettings = DecisionSettings()
     n_resamples: int = Field(1000, ge=100, description="Of the bootstrap.")
+    n_permutations: int = Field(
+        1000,
+        ge=100,
+        description="Of the tests; a label can be called better only from 20 times the number of "
+        "labels on.",
+    )
 
     def options_for(self, method: str) -> dict[str, Any]:
         """Return the options a method has; the others belong to other methods of the plan."""

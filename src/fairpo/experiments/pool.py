@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
@@ -13,6 +13,7 @@ import torch
 
 Task = TypeVar("Task")
 Tool = TypeVar("Tool")
+Found = TypeVar("Found")
 
 _tool: Any = None
 """What this process works with, unpacked once."""
@@ -25,10 +26,10 @@ def cores() -> int:
 
 def in_processes(
     tool: Tool,
-    work: Callable[[Tool, Task], dict[str, Any]],
-    tasks: list[Task],
+    work: Callable[[Tool, Task], Found],
+    tasks: Sequence[Task],
     n_jobs: int,
-) -> Iterator[tuple[Task, dict[str, Any] | Exception]]:
+) -> Iterator[tuple[Task, Found | Exception]]:
     """Do tasks in processes; yield each with its result, or with what went wrong, as it ends.
 
     Parameters
@@ -37,7 +38,7 @@ def in_processes(
         Sent to each process once.
     work : callable
         Of a module, so that processes find it: ``work(tool, task)``.
-    tasks : list
+    tasks : sequence
     n_jobs : int
         Processes. Each is a pool of its own, so that one that dies takes its task with it and
         no other.
@@ -47,7 +48,7 @@ def in_processes(
     Processes are started afresh, never forked from one with threads.
     """
     waiting = list(reversed(tasks))
-    running: dict[Future[dict[str, Any]], tuple[Task, ProcessPoolExecutor]] = {}
+    running: dict[Future[Found], tuple[Task, ProcessPoolExecutor]] = {}
     idle = [_new_process(tool) for _ in range(min(n_jobs, len(tasks)))]
     try:
         while waiting or running:
@@ -71,6 +72,31 @@ def in_processes(
             process.shutdown(wait=not running, cancel_futures=True)
 
 
+def map_in_processes(
+    tool: Tool, work: Callable[[Tool, Task], Found], tasks: Sequence[Task], n_jobs: int
+) -> list[Found]:
+    """Do tasks, here or in processes; the results are in the tasks' order.
+
+    Raises
+    ------
+    Exception
+        Of the first task that failed.
+    """
+    if n_jobs == 1 or len(tasks) <= 1:
+        return [work(tool, task) for task in tasks]
+    found: dict[int, Found] = {}
+    numbered = list(enumerate(tasks))
+    for (number, _), result in in_processes((tool, work), _numbered, numbered, n_jobs):
+        if isinstance(result, Exception):
+            raise result
+        found[number] = result
+    return [found[number] for number in range(len(tasks))]
+
+
+def _numbered(tool: tuple[Any, Callable[[Any, Any], Any]], task: tuple[int, Any]) -> Any:
+    return tool[1](tool[0], task[1])
+
+
 def _new_process(tool: Any) -> ProcessPoolExecutor:
     context = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(1, context, initializer=_take, initargs=(tool,))
@@ -82,5 +108,5 @@ def _take(tool: Any) -> None:
     _tool = tool
 
 
-def _do(work: Callable[[Any, Any], dict[str, Any]], task: Any) -> dict[str, Any]:
+def _do(work: Callable[[Any, Any], Found], task: Any) -> Found:
     return work(_tool, task)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,36 +17,38 @@ from scipy import stats
 import fairpo
 from fairpo._checks import FairPOError, FairPOWarning
 from fairpo.data.base import MultiLabelData, Targets, dense_targets, positive_counts
+from fairpo.experiments.claims import weigh_claims
 from fairpo.experiments.evidence import gather_evidence
+from fairpo.experiments.figures import LEVEL, BlockFigures, Figures, LogitFigures, judge
 from fairpo.experiments.plan import Plan
-from fairpo.experiments.runner import MethodResult, SeedResults, SplitScores
+from fairpo.experiments.runner import MethodResult, ModelScores, SeedResults, SplitScores
 from fairpo.groups import LabelGroups
 from fairpo.metrics import (
     LabelBlockMetrics,
     LabelFrame,
     average_precision,
-    bootstrap_means,
-    bootstrap_metrics,
-    percentile_interval,
 )
 from fairpo.models.checkpoint import write_json
 from fairpo.objectives.catalogue import REFERENCE, get_method
 from fairpo.training.loop import none_if_nan
 from fairpo.training.run import METRICS as METRICS_FILE
 
-METRICS = ("map", "sample_f1", "label_accuracy", "exact_match")
-LABEL_BLOCK_METRICS = ("map", "precision_at_1", "precision_at_5", "ndcg_at_5")
 MOST_LISTED_LABELS = 2000
 """Above this ``per_label`` holds the labels with the most test positives, half from each group."""
 
 MOST_NAMED = 20
-LEVEL = 0.95
 FEWEST_SEEDS_FOR_T = 5
 """Below this a t interval over seeds says next to nothing."""
 
 
 def summarise(
-    data: MultiLabelData, plan: Plan, seeds: Sequence[SeedResults], *, kind: str, command: str
+    data: MultiLabelData,
+    plan: Plan,
+    seeds: Sequence[SeedResults],
+    *,
+    kind: str,
+    command: str,
+    n_jobs: int = 1,
 ) -> dict[str, Any]:
     """Build the content of ``metrics.json``.
 
@@ -58,6 +60,8 @@ def summarise(
     kind : "comparison" or "run"
     command : str
         How to run it again.
+    n_jobs : int
+        Processes at the resamples.
 
     Returns
     -------
@@ -66,7 +70,15 @@ def summarise(
     groups = seeds[0].groups
     test = data.rows("test")
     clusters = None if data.clusters is None else data.clusters[test]
-    scored = _score(data, seeds, clusters, plan.n_resamples)
+    figures: Figures
+    claims: dict[str, Any] | None = None
+    if isinstance(seeds[0].start.test, LabelBlockMetrics):
+        figures = BlockFigures(clusters, plan.n_resamples)
+    else:
+        figures = of_logits = LogitFigures(
+            data, seeds, plan.decisions, clusters, plan.n_resamples, n_jobs
+        )
+        claims = weigh_claims(data, seeds, of_logits, clusters, plan.n_permutations, n_jobs)
     return {
         "kind": kind,
         "plan": plan.model_dump(mode="json"),
@@ -91,15 +103,17 @@ def summarise(
             "training": plan.training.model_dump(mode="json"),
             "objective": {"preset": plan.preset, **plan.options},
             "head": plan.head.model_dump(mode="json"),
+            "decisions": plan.decisions.model_dump(mode="json"),
         },
-        "metrics": list(scored.metrics),
+        "claims": claims,
+        "metrics": list(figures.metrics),
         "interval": {
             "level": LEVEL,
-            "kind": _interval_words(clusters) + scored.without_interval,
+            "kind": _interval_words(clusters) + figures.without_interval,
             "n_resamples": plan.n_resamples,
         },
         "rows": [
-            _row(seeds, scored, method, epoch)
+            _row(seeds, figures, method, epoch)
             for method in _methods(seeds)
             for epoch in ("selected", "last")
         ],
@@ -131,11 +145,17 @@ def result_row(
     targets = data.targets[data.rows("test")]
     mapping = groups.as_mapping()
 
-    def metrics(scores: SplitScores) -> dict[str, Any]:
-        if isinstance(scores, LabelBlockMetrics):
-            return {key: none_if_nan(value) for key, value in scores.values.items()}
+    def metrics(model: ModelScores) -> dict[str, Any]:
+        if isinstance(model.test, LabelBlockMetrics):
+            return {key: none_if_nan(value) for key, value in model.test.values.items()}
+        judged = judge(model, data, plan.decisions)
         return LabelFrame.from_scores(
-            scores, dense_targets(targets), mapping, data.label_names, batch_mean=True
+            judged.logits,
+            dense_targets(targets),
+            mapping,
+            data.label_names,
+            batch_mean=True,
+            threshold_logits=judged.threshold_logits,
         ).to_dict()
 
     return {
@@ -149,8 +169,9 @@ def result_row(
         "epochs": result.n_epochs,
         "fell_back": result.fell_back,
         "seconds": round(result.seconds, 3),
-        "selected": metrics(result.selected.test),
-        "last": metrics(result.last.test),
+        "decisions": plan.decisions.model_dump(mode="json"),
+        "selected": metrics(result.selected),
+        "last": metrics(result.last),
         "notes": result.notes,
         "training": plan.training_for(result.method).model_dump(mode="json"),
         "head": plan.head.model_dump(mode="json"),
@@ -158,12 +179,12 @@ def result_row(
     }
 
 
-def _row(seeds: Sequence[SeedResults], scored: _Scored, method: str, epoch: str) -> dict[str, Any]:
+def _row(seeds: Sequence[SeedResults], figures: Figures, method: str, epoch: str) -> dict[str, Any]:
     pairs = _of_method(seeds, method)
     results = [result for _, result in pairs]
     fallbacks = [result.fell_back for result in results if result.fell_back is not None]
-    ends: list[SplitScores] = [getattr(result, epoch).test for result in results]
-    starts = [seed.start.test for seed, _ in pairs]
+    ends: list[ModelScores] = [getattr(result, epoch) for result in results]
+    starts = [seed.start for seed, _ in pairs]
     if not get_method(method).continues and epoch == "selected":
         starts = []  # it is the reference: there is no difference to show
     return {
@@ -173,8 +194,8 @@ def _row(seeds: Sequence[SeedResults], scored: _Scored, method: str, epoch: str)
         "fell_back_share": float(np.mean(fallbacks)) if fallbacks else None,
         "seconds": round(float(np.mean([result.seconds for result in results])), 3),
         "cells": {
-            f"{metric}/{group}": _cell(scored, f"{metric}/{group}", ends, starts)
-            for metric in scored.metrics
+            f"{metric}/{group}": _cell(figures, f"{metric}/{group}", ends, starts)
+            for metric in figures.metrics
             for group in seeds[0].groups.names
         },
     }
@@ -190,14 +211,14 @@ def _methods(seeds: Sequence[SeedResults]) -> list[str]:
 
 
 def _cell(
-    scored: _Scored, key: str, ends: Sequence[SplitScores], starts: Sequence[SplitScores]
+    figures: Figures, key: str, ends: Sequence[ModelScores], starts: Sequence[ModelScores]
 ) -> dict[str, Any]:
-    values = scored.values(key, ends)
+    values = figures.values(key, ends)
     cell: dict[str, Any] = {"value": none_if_nan(float(values.mean()))}
     if not starts:
         return {**cell, "difference": None, "low": None, "high": None, "excludes_zero": False}
-    by_seed = values - scored.values(key, starts)
-    low, high = scored.interval(key, ends, starts)
+    by_seed = values - figures.values(key, starts)
+    low, high = figures.interval(key, ends, starts)
     cell |= {
         "difference": none_if_nan(float(by_seed.mean())),
         "low": none_if_nan(low),
@@ -207,109 +228,6 @@ def _cell(
     if len(by_seed) >= FEWEST_SEEDS_FOR_T:
         cell["seeds_low"], cell["seeds_high"] = _t_interval(by_seed)
     return cell
-
-
-class _Scored(Protocol):
-    """Metric values of test scores, and intervals from the same resamples for all."""
-
-    metrics: tuple[str, ...]
-    without_interval: str
-    """What of this has no interval, in words that go on a sentence."""
-
-    def values(self, key: str, scores: Sequence[SplitScores]) -> NDArray[np.float64]:
-        """One value for each of some scores."""
-
-    def interval(
-        self, key: str, ends: Sequence[SplitScores], starts: Sequence[SplitScores]
-    ) -> tuple[float, float]:
-        """Interval of the mean difference; NaN where there is none."""
-
-
-def _score(
-    data: MultiLabelData,
-    seeds: Sequence[SeedResults],
-    clusters: NDArray[np.int64] | None,
-    n_resamples: int,
-) -> _Scored:
-    if isinstance(seeds[0].start.test, LabelBlockMetrics):
-        return _Figures(clusters, n_resamples)
-    return _Logits(data, seeds, clusters, n_resamples)
-
-
-class _Logits:
-    """Of logits for all labels: every metric is resampled."""
-
-    metrics: tuple[str, ...] = METRICS
-    without_interval = ""
-
-    def __init__(
-        self,
-        data: MultiLabelData,
-        seeds: Sequence[SeedResults],
-        clusters: NDArray[np.int64] | None,
-        n_resamples: int,
-    ) -> None:
-        scores = [seed.start.test for seed in seeds]
-        scores += [m.test for seed in seeds for r in seed.results for m in (r.selected, r.last)]
-        # Many policies are the reference or their own last epoch: score each array once.
-        distinct: dict[int, Any] = {id(array): array for array in scores}
-        self._place = {key: place for place, key in enumerate(distinct)}
-        self._bootstrap = bootstrap_metrics(
-            list(distinct.values()),
-            data.targets_of(data.rows("test")),
-            seeds[0].groups.as_mapping(),
-            METRICS,
-            clusters=clusters,
-            n_resamples=n_resamples,
-        )
-
-    def values(self, key: str, scores: Sequence[SplitScores]) -> NDArray[np.float64]:
-        column = self._bootstrap.keys.index(key)
-        return self._bootstrap.values[self._runs(scores), column]
-
-    def interval(
-        self, key: str, ends: Sequence[SplitScores], starts: Sequence[SplitScores]
-    ) -> tuple[float, float]:
-        resampled = self._bootstrap.of(key)
-        difference = resampled[self._runs(ends)] - resampled[self._runs(starts)]
-        low, high = percentile_interval(difference.mean(0), LEVEL)
-        return float(low), float(high)
-
-    def _runs(self, scores: Sequence[SplitScores]) -> list[int]:
-        return [self._place[id(array)] for array in scores]
-
-
-class _Figures:
-    """Of figures by block of labels: rankings are resampled by row, mean AP is not."""
-
-    metrics: tuple[str, ...] = LABEL_BLOCK_METRICS
-    without_interval = "; mAP has none: resampling it needs the scores of all labels"
-
-    def __init__(self, clusters: NDArray[np.int64] | None, n_resamples: int) -> None:
-        self._clusters, self._n_resamples = clusters, n_resamples
-
-    def values(self, key: str, scores: Sequence[SplitScores]) -> NDArray[np.float64]:
-        return np.array([_figures(each).values[key] for each in scores])
-
-    def interval(
-        self, key: str, ends: Sequence[SplitScores], starts: Sequence[SplitScores]
-    ) -> tuple[float, float]:
-        if key not in _figures(ends[0]).by_row:
-            return np.nan, np.nan
-        by_seed = [
-            _figures(end).by_row[key] - _figures(start).by_row[key]
-            for end, start in zip(ends, starts, strict=True)
-        ]
-        means = bootstrap_means(
-            np.mean(by_seed, axis=0), clusters=self._clusters, n_resamples=self._n_resamples
-        )
-        low, high = percentile_interval(means, LEVEL)
-        return float(low), float(high)
-
-
-def _figures(scores: SplitScores) -> LabelBlockMetrics:
-    assert isinstance(scores, LabelBlockMetrics)
-    return scores
 
 
 def _t_interval(by_seed: NDArray[np.float64]) -> tuple[float | None, float | None]:

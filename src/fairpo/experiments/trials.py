@@ -81,6 +81,7 @@ class Trial:
                 "method": self.method,
                 "preset": self.plan.preset,
                 "options": self.plan.options_for(self.method),
+                "decisions": self.plan.decisions.model_dump(mode="json"),
                 "training": training.model_dump(mode="json", exclude=_NOT_ITS_RESULT | {"seed"}),
                 "version": fairpo.__version__,
             }

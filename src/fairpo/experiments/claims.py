@@ -1,0 +1,153 @@
+"""Whether a method is better, tested: against the reference, and against the best baseline.
+
+Permutation tests that swap the predictions of test rows, seeds together; Holm's correction over
+the methods that are compared, and over labels within a method.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairpo.data.base import MultiLabelData
+from fairpo.experiments.figures import Judged, LogitFigures
+from fairpo.experiments.pool import map_in_processes
+from fairpo.experiments.runner import ModelScores, SeedResults
+from fairpo.metrics import LabelBlockMetrics, average_precision
+from fairpo.metrics.significance import PermutationResult, holm, paired_permutation_test
+from fairpo.objectives.catalogue import REFERENCE, get_method
+from fairpo.training.loop import none_if_nan
+from fairpo.training.selection import ValidationScores
+
+Pairs = list[tuple[ModelScores, ModelScores]]
+"""A method's model and what it is compared with, seed by seed."""
+
+
+def weigh_claims(
+    data: MultiLabelData,
+    seeds: Sequence[SeedResults],
+    figures: LogitFigures,
+    clusters: NDArray[np.int64] | None,
+    n_permutations: int,
+    n_jobs: int,
+) -> dict[str, Any]:
+    """Test every method that was trained from the reference.
+
+    Returns
+    -------
+    dict
+        ``n_permutations``; ``best_baseline``, the method without a preference term that has the
+        best privileged mAP on validation rows, or None; ``against``, for "reference" and
+        "best_baseline" a mapping from method to metric key to ``difference`` (a fraction), ``p``
+        and ``p_holm`` (over methods); ``labels``, for each method, of every label the ``p_holm``
+        (over labels) of its AP against the reference's, None where it is undefined.
+    """
+    methods = [m for m in _methods(seeds) if get_method(m).continues]
+    best = best_baseline(data, seeds)
+    opponents = {"reference": REFERENCE, "best_baseline": best}
+    wanted = {
+        (name, method): _pairs(seeds, method, None if name == "reference" else opponent)
+        for name, opponent in opponents.items()
+        if opponent is not None
+        for method in methods
+        if method != opponent
+    }
+    tool = _Swapping(
+        data.targets_of(data.rows("test")),
+        seeds[0].groups.as_mapping(),
+        clusters,
+        n_permutations,
+    )
+    tasks = [
+        [(figures.of(first), figures.of(second)) for first, second in pairs]
+        for pairs in wanted.values()
+    ]
+    found = dict(zip(wanted, map_in_processes(tool, _swap, tasks, n_jobs), strict=True))
+    return {
+        "n_permutations": n_permutations,
+        "best_baseline": best,
+        "against": {
+            name: _corrected({m: r for (n, m), r in found.items() if n == name})
+            for name in opponents
+        },
+        "labels": {
+            method: [none_if_nan(float(p)) for p in holm(result.label_p_values)]
+            for (name, method), result in found.items()
+            if name == "reference"
+        },
+    }
+
+
+def best_baseline(data: MultiLabelData, seeds: Sequence[SeedResults]) -> str | None:
+    """Return the method without a preference term with the best privileged validation mAP."""
+    targets = data.targets_of(data.rows("validation"))
+    groups = seeds[0].groups
+    goals: dict[str, list[float]] = {}
+    for seed in seeds:
+        for result in seed.results:
+            if result.method.startswith("fairpo-") or not get_method(result.method).continues:
+                continue
+            scores = result.selected.validation
+            assert not isinstance(scores, LabelBlockMetrics)
+            ap = average_precision(scores, targets)
+            goals.setdefault(result.method, []).append(ValidationScores.from_ap(ap, groups).goal)
+    means = {method: float(np.mean(values)) for method, values in goals.items()}
+    return max(means, key=lambda method: means[method]) if means else None
+
+
+class _Swapping(NamedTuple):
+    targets: NDArray[np.int8]
+    groups: dict[str, NDArray[np.int64]]
+    clusters: NDArray[np.int64] | None
+    n_permutations: int
+
+
+def _swap(tool: _Swapping, pairs: list[tuple[Judged, Judged]]) -> PermutationResult:
+    first, second = zip(*pairs, strict=True)
+    return paired_permutation_test(
+        [model.logits for model in first],
+        [model.logits for model in second],
+        tool.targets,
+        tool.groups,
+        first_threshold_logits=[model.threshold_logits for model in first],
+        second_threshold_logits=[model.threshold_logits for model in second],
+        clusters=tool.clusters,
+        n_permutations=tool.n_permutations,
+    )
+
+
+def _corrected(found: dict[str, PermutationResult]) -> dict[str, dict[str, Any]]:
+    """Holm over methods, key by key."""
+    if not found:
+        return {}
+    results = list(found.values())
+    adjusted = np.stack([holm(p) for p in np.stack([r.p_values for r in results]).T], axis=1)
+    return {
+        method: {
+            key: {
+                "difference": none_if_nan(float(result.differences[place])),
+                "p": none_if_nan(float(result.p_values[place])),
+                "p_holm": none_if_nan(float(corrected[place])),
+            }
+            for place, key in enumerate(result.keys)
+        }
+        for (method, result), corrected in zip(found.items(), adjusted, strict=True)
+    }
+
+
+def _pairs(seeds: Sequence[SeedResults], method: str, opponent: str | None) -> Pairs:
+    """Models of a method and of its opponent, the reference if None, under the same seeds."""
+    pairs: Pairs = []
+    for seed in seeds:
+        models = {result.method: result.selected for result in seed.results}
+        other = seed.start if opponent is None else models.get(opponent)
+        if method in models and other is not None:
+            pairs.append((models[method], other))
+    return pairs
+
+
+def _methods(seeds: Sequence[SeedResults]) -> list[str]:
+    return list(dict.fromkeys(result.method for seed in seeds for result in seed.results))

@@ -1,0 +1,187 @@
+"""Figures of models on the test rows, with intervals from the same resamples for all of them.
+
+Every model is judged under its own rule of decision, fitted on validation rows: the reference and
+all methods alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairpo.data.base import MultiLabelData
+from fairpo.decisions import DecisionSettings
+from fairpo.experiments.pool import map_in_processes
+from fairpo.experiments.runner import ModelScores, SeedResults
+from fairpo.metrics import (
+    BootstrapResult,
+    LabelBlockMetrics,
+    bootstrap_means,
+    bootstrap_metrics,
+    percentile_interval,
+)
+
+METRICS = ("map", "sample_f1", "label_accuracy", "exact_match")
+LABEL_BLOCK_METRICS = ("map", "precision_at_1", "precision_at_5", "ndcg_at_5")
+LEVEL = 0.95
+
+
+class Judged(NamedTuple):
+    """A model on the test rows.
+
+    Attributes
+    ----------
+    logits : float array, shape (n, L)
+        Recalibrated; the ranking of rows within each label is the model's.
+    threshold_logits : float64 array, shape (L,)
+    """
+
+    logits: NDArray[np.floating[Any]]
+    threshold_logits: NDArray[np.float64]
+
+
+class Figures(Protocol):
+    """Metric values of models, and intervals of their differences."""
+
+    metrics: tuple[str, ...]
+    without_interval: str
+    """What of this has no interval, in words that go on a sentence."""
+
+    def values(self, key: str, models: Sequence[ModelScores]) -> NDArray[np.float64]:
+        """One value for each of some models."""
+
+    def interval(
+        self, key: str, ends: Sequence[ModelScores], starts: Sequence[ModelScores]
+    ) -> tuple[float, float]:
+        """Interval of the mean difference; NaN where there is none."""
+
+
+def judge(model: ModelScores, data: MultiLabelData, decisions: DecisionSettings) -> Judged:
+    """Take a model's test logits under the rule that its validation logits give."""
+    assert not isinstance(model.test, LabelBlockMetrics)
+    rule = model.rule(data, decisions)
+    return Judged(rule.apply(model.test), rule.threshold_logits)
+
+
+class LogitFigures:
+    """Of logits for all labels: every metric is resampled.
+
+    Parameters
+    ----------
+    data : MultiLabelData
+    seeds : sequence of SeedResults
+    decisions : DecisionSettings
+    clusters : int array, shape (test rows,), optional
+    n_resamples : int
+    n_jobs : int
+        Processes.
+    """
+
+    metrics: tuple[str, ...] = METRICS
+    without_interval = ""
+
+    def __init__(
+        self,
+        data: MultiLabelData,
+        seeds: Sequence[SeedResults],
+        decisions: DecisionSettings,
+        clusters: NDArray[np.int64] | None,
+        n_resamples: int,
+        n_jobs: int,
+    ) -> None:
+        models = [seed.start for seed in seeds]
+        models += [model for seed in seeds for r in seed.results for model in (r.selected, r.last)]
+        # Many policies are the reference: judge each model once.
+        distinct = {id(model): model for model in models}
+        self.judged = {key: judge(model, data, decisions) for key, model in distinct.items()}
+        tool = _Resampling(
+            data.targets_of(data.rows("test")),
+            seeds[0].groups.as_mapping(),
+            clusters,
+            n_resamples,
+        )
+        resampled = map_in_processes(tool, _resample, list(self.judged.values()), n_jobs)
+        self._found = dict(zip(self.judged, resampled, strict=True))
+
+    def of(self, model: ModelScores) -> Judged:
+        """A model under its rule."""
+        return self.judged[id(model)]
+
+    def values(self, key: str, models: Sequence[ModelScores]) -> NDArray[np.float64]:
+        """One value for each of some models."""
+        found = [self._found[id(model)] for model in models]
+        return np.array([each.values[0, each.keys.index(key)] for each in found])
+
+    def interval(
+        self, key: str, ends: Sequence[ModelScores], starts: Sequence[ModelScores]
+    ) -> tuple[float, float]:
+        """Interval of the mean difference over pairs of models."""
+        differences = [
+            self._found[id(end)].of(key)[0] - self._found[id(start)].of(key)[0]
+            for end, start in zip(ends, starts, strict=True)
+        ]
+        low, high = percentile_interval(np.mean(differences, axis=0), LEVEL)
+        return float(low), float(high)
+
+
+class BlockFigures:
+    """Of figures by block of labels: rankings are resampled by row, mean AP is not.
+
+    Parameters
+    ----------
+    clusters : int array, shape (test rows,), optional
+    n_resamples : int
+    """
+
+    metrics: tuple[str, ...] = LABEL_BLOCK_METRICS
+    without_interval = "; mAP has none: resampling it needs the scores of all labels"
+
+    def __init__(self, clusters: NDArray[np.int64] | None, n_resamples: int) -> None:
+        self._clusters, self._n_resamples = clusters, n_resamples
+
+    def values(self, key: str, models: Sequence[ModelScores]) -> NDArray[np.float64]:
+        """One value for each of some models."""
+        return np.array([_blocks(model).values[key] for model in models])
+
+    def interval(
+        self, key: str, ends: Sequence[ModelScores], starts: Sequence[ModelScores]
+    ) -> tuple[float, float]:
+        """Interval of the mean difference over pairs of models, NaN for mean AP."""
+        if key not in _blocks(ends[0]).by_row:
+            return np.nan, np.nan
+        by_seed = [
+            _blocks(end).by_row[key] - _blocks(start).by_row[key]
+            for end, start in zip(ends, starts, strict=True)
+        ]
+        means = bootstrap_means(
+            np.mean(by_seed, axis=0), clusters=self._clusters, n_resamples=self._n_resamples
+        )
+        low, high = percentile_interval(means, LEVEL)
+        return float(low), float(high)
+
+
+class _Resampling(NamedTuple):
+    targets: NDArray[np.int8]
+    groups: dict[str, NDArray[np.int64]]
+    clusters: NDArray[np.int64] | None
+    n_resamples: int
+
+
+def _resample(tool: _Resampling, model: Judged) -> BootstrapResult:
+    return bootstrap_metrics(
+        [model.logits],
+        tool.targets,
+        tool.groups,
+        METRICS,
+        threshold_logits_by_run=[model.threshold_logits],
+        clusters=tool.clusters,
+        n_resamples=tool.n_resamples,
+    )
+
+
+def _blocks(model: ModelScores) -> LabelBlockMetrics:
+    assert isinstance(model.test, LabelBlockMetrics)
+    return model.test
