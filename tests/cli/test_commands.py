@@ -41,7 +41,20 @@ def trained(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    "command", ["demo", "train", "evaluate", "compare", "predict", "methods", "embed"]
+    "command",
+    [
+        "demo",
+        "train",
+        "evaluate",
+        "check",
+        "compare",
+        "ablate",
+        "partitions",
+        "sweep",
+        "predict",
+        "methods",
+        "embed",
+    ],
 )
 def test_help(command):
     assert "--json" in run(command, "--help").stdout

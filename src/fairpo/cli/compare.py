@@ -69,14 +69,14 @@ def conduct(
 ) -> None:
     """Run a study into a folder and show what it found."""
     from fairpo.cli.show import print_json, print_study, say, study_bars
-    from fairpo.experiments.conduct import open_study, run_study
+    from fairpo.experiments.conduct import is_done, run_study
     from fairpo.experiments.pool import cores
     from fairpo.models.checkpoint import read_json
     from fairpo.report import write_report
     from fairpo.training.run import METRICS
     from fairpo.training.unfinished import digest_reference
 
-    if open_study(out, study, overwrite=overwrite, more=more):
+    if is_done(out, study, overwrite=overwrite, more=more):
         say(f"{out} holds these results already; delete it to run again.")
         metrics: dict[str, Any] = read_json(out / METRICS)
     else:
@@ -84,7 +84,7 @@ def conduct(
         loaded = options.load(study.data, study.data_options)
         path, kind = reference
         given = options.load_reference(path, kind, loaded, study) if path else None
-        with _interrupted(out), study_bars() as (epochs, count):
+        with interrupted(out), study_bars() as (epochs, count):
             metrics = run_study(
                 study,
                 loaded,
@@ -107,7 +107,7 @@ def conduct(
 
 
 @contextmanager
-def _interrupted(folder: Path) -> Iterator[None]:
+def interrupted(folder: Path) -> Iterator[None]:
     """Say how to go on after Ctrl-C."""
     from fairpo.cli.show import say
 

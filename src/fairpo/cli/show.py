@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -41,7 +42,9 @@ StudyBars = Callable[[str, int], Callable[[], None]]
 
 _CELL_WIDTH = 17
 _FIXED_WIDTH = 45
+_GATE_WIDTH = 120
 _MOST_GATE_LABELS = 100
+_MOST_TRIALS = 10
 
 
 def print_json(value: Any) -> None:
@@ -246,6 +249,54 @@ def _cell(cell: dict[str, Any]) -> str:
     return f"{text} {change}\n[{100 * cell['low']:+.1f}, {100 * cell['high']:+.1f}]"
 
 
+def print_sweep(sweep: dict[str, Any]) -> None:
+    """Print the best trials of a sweep, those on the Pareto front first where one was sought."""
+    complete = [row for row in sweep["trials"] if row["state"] == "complete"]
+    complete.sort(key=lambda row: -row["values"][0])
+    if sweep["objective"] == "pareto":
+        complete.sort(key=lambda row: row["number"] not in sweep["front"])
+    names = list(sweep["search"])
+    table = Table(
+        title=f"{sweep['method']}: trials, validation rows", title_justify="left", pad_edge=False
+    )
+    for name in ("trial", "mAP P", "mAP N", "change of P", "change of N", *names):
+        table.add_column(name, justify="right")
+    start = sweep["reference"]
+    table.add_row("reference", *_points([start["privileged"], start["non_privileged"]]))
+    for row in complete[:_MOST_TRIALS]:
+        figures = row["privileged"], row["non_privileged"]
+        changes = [
+            None if None in (figure, first) else figure - first
+            for figure, first in zip(figures, start.values(), strict=True)
+        ]
+        chosen = row["number"] in sweep["chosen"]
+        table.add_row(
+            f"{row['number']}{' chosen' if chosen else ''}",
+            *_points(figures),
+            *_points(changes, sign="+"),
+            *(_setting(row["settings"][name]) for name in names),
+            style="bold" if chosen else None,
+        )
+    width = None if Console().is_terminal else 160
+    Console(highlight=False, width=width).print(table)
+    counts = Counter(row["state"] for row in sweep["trials"])
+    text = ", ".join(f"{count} {state}" for state, count in counts.items())
+    _lines(f"Trials: {text}. P = privileged, N = the other labels; points (x100).")
+    if not sweep["chosen"]:
+        _lines("No trial was better than the settings as given.")
+    if sweep["importance"]:
+        shares = (f"{name} {share:.0%}" for name, share in sweep["importance"].items())
+        _lines(f"Share of the spread of mAP P that each setting explains: {', '.join(shares)}.")
+
+
+def _points(values: Iterable[float | None], sign: str = "") -> list[str]:
+    return ["-" if value is None else f"{100 * value:{sign}.2f}" for value in values]
+
+
+def _setting(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
 def print_frame(title: str, columns: dict[str, dict[str, Any]], groups: list[str]) -> None:
     """Print metrics of one or more models side by side, in points."""
     table = Table(title=title, title_justify="left", pad_edge=False)
@@ -269,10 +320,9 @@ def print_gate(result: dict[str, Any]) -> None:
     rows = f"{result['n_rows']} rows"
     if result["clusters"] is not None:
         rows += f" in {result['clusters']} blocks"
-    table = Table(
-        title=f"{result['run']} on {rows} of {result['data']}", title_justify="left", pad_edge=False
-    )
-    table.add_column("points (x100)")
+    title = f"{result['run']} on {rows} of {result['data']}"
+    table = Table(title=title, title_justify="left", pad_edge=False)
+    table.add_column("points (x100)", no_wrap=True)
     for name in ("reference", "model", "difference", "bounds", "needed"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("outcome", no_wrap=True)
@@ -286,13 +336,12 @@ def print_gate(result: dict[str, Any]) -> None:
     for label in labels[:_MOST_GATE_LABELS]:
         place = f"AP, {label['label']} ({label['positives']})"
         table.add_row(place, *_gate_cells(label, label["reference_ap"], label["ap"]))
-    Console(highlight=False).print(table)
+    console = Console(highlight=False)
+    width = console.width if console.is_terminal else max(console.width, _GATE_WIDTH)
+    Console(highlight=False, width=width).print(table)
     level = result["settings"]["level"]
-    _lines(
-        f"bounds: one-sided, {level:.0%} each. In brackets: test positives."
-        if labels
-        else f"bounds: one-sided, {level:.0%} each."
-    )
+    about = ". In brackets: test positives" if labels else ""
+    _lines(f"bounds: one-sided, {level:.0%} each{about}.")
     if labels:
         counts = ", ".join(
             f"{count} {name}"

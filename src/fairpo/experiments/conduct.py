@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import fairpo
 from fairpo._checks import FairPOError, file_error
 from fairpo.data.base import MultiLabelData, fingerprint
 from fairpo.experiments.ledger import STUDY, Ledger
-from fairpo.experiments.pool import in_processes
+from fairpo.experiments.pool import Processes
 from fairpo.experiments.runner import (
     MethodResult,
     ModelScores,
@@ -60,6 +61,7 @@ def run_study(
     n_jobs: int = 1,
     progress: ProgressFactory = silent,
     count: StudyProgress = uncounted,
+    extra: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Run the trials of a study that are not done yet, then write it up.
 
@@ -72,7 +74,7 @@ def run_study(
     data : MultiLabelData
         With all three splits.
     folder : Path
-        Of the study; see :func:`open_study`.
+        Of the study; see :func:`is_done`.
     report : callable
         Adds the report to a folder that holds ``metrics.json``.
     reference : Reference, optional
@@ -87,6 +89,8 @@ def run_study(
         Of the epochs of a training, where there is one process.
     count : callable
         Of references and trials.
+    extra : mapping
+        Entries of ``metrics.json`` beside the study's own.
 
     Returns
     -------
@@ -103,6 +107,7 @@ def run_study(
     ledger.make_folders()
     with hold(folder / ".lock"):
         (folder / CHECKSUMS).unlink(missing_ok=True)  # it is being written again
+        write_study(folder / STUDY, study)
         bench = Bench(
             replace(data, items=None),  # features are all that is read, and items may be functions
             fingerprint(data),
@@ -111,18 +116,19 @@ def run_study(
             reference_digest,
             progress if n_jobs == 1 else silent,
         )
-        conductor = _Conductor(bench, n_jobs, count)
-        conductor.train_references(study)
-        variants = [(variant, conductor.groups(variant)) for variant in study.variants()]
-        conductor.run_trials(variants)
-        metrics = conductor.write_up(study, variants, command)
+        with Processes(n_jobs) as processes:
+            conductor = _Conductor(bench, processes, count)
+            conductor.train_references(study)
+            variants = [(variant, conductor.groups(variant)) for variant in study.variants()]
+            conductor.run_trials(variants)
+            metrics = {**conductor.write_up(study, variants, command), **extra}
         write_summary(folder, metrics, report)
         write_checksums(folder)
     return metrics
 
 
-def open_study(folder: Path, study: Study, *, overwrite: bool, more: bool = False) -> bool:
-    """Take a folder for a study: a new one, or the one in which it was begun.
+def is_done(folder: Path, study: Study, *, overwrite: bool = False, more: bool = False) -> bool:
+    """Look at a folder before any work: whether a study is finished there, or may be run there.
 
     Parameters
     ----------
@@ -134,39 +140,27 @@ def open_study(folder: Path, study: Study, *, overwrite: bool, more: bool = Fals
         Whether the study may differ from the one begun there, whose trials are used where they
         are the same.
 
-    Returns
-    -------
-    bool
-        Whether it is finished already.
-
     Raises
     ------
     FairPOFileError
         The folder holds something else, or cannot be written.
     """
     begun = folder / STUDY
-    if begun.is_file():
-        same = read_study(begun) == study
-        if same and _is_finished(folder):
-            return True
-        if not (same or more or overwrite):
-            raise file_error(
-                folder,
-                "holds another study",
-                "Choose another folder, say --overwrite, or change its settings in a study file.",
-            )
-    else:
+    if not begun.is_file():
         check_output(folder, overwrite=overwrite)
-    folder.mkdir(parents=True, exist_ok=True)
-    if overwrite:
-        for name in (CHECKSUMS, METRICS):
-            (folder / name).unlink(missing_ok=True)
-    write_study(begun, study)
-    return False
+        return False
+    same = read_study(begun) == study
+    if not (same or more or overwrite):
+        raise file_error(
+            folder,
+            "holds another study",
+            "Choose another folder, say --overwrite, or change its settings in a study file.",
+        )
+    return same and is_finished(folder)
 
 
-def _is_finished(folder: Path) -> bool:
-    """Whether a study was written up, by this version, and is whole."""
+def is_finished(folder: Path) -> bool:
+    """Whether a study or sweep was written up, by this version, and is whole."""
     try:
         verify_checksums(folder)
         return bool(read_json(folder / METRICS)["version"] == fairpo.__version__)
@@ -177,8 +171,8 @@ def _is_finished(folder: Path) -> bool:
 class _Conductor:
     """The trials of a study in their order, in one process or several."""
 
-    def __init__(self, bench: Bench, n_jobs: int, count: StudyProgress) -> None:
-        self.bench, self.n_jobs, self.count = bench, n_jobs, count
+    def __init__(self, bench: Bench, processes: Processes, count: StudyProgress) -> None:
+        self.bench, self.processes, self.count = bench, processes, count
         self.failures: list[str] = []
 
     def train_references(self, study: Study) -> None:
@@ -230,7 +224,12 @@ class _Conductor:
             seeds = self._seeds(variant, groups, done)
             kind = "comparison" if study.kind in ("compare", "ablate") else "variant"
             metrics = summarise(
-                self.bench.data, variant.plan, seeds, kind=kind, command=command, n_jobs=self.n_jobs
+                self.bench.data,
+                variant.plan,
+                seeds,
+                kind=kind,
+                command=command,
+                processes=self.processes,
             )
             parts.append({"name": variant.name, "metrics": metrics})
         if len(parts) == 1:
@@ -279,25 +278,9 @@ class _Conductor:
         if not tasks:
             return
         advance = self.count(name, len(tasks))
-        results = (
-            _one_by_one(self.bench, tasks)
-            if self.n_jobs == 1 or len(tasks) == 1
-            else in_processes(self.bench, Bench.run, tasks, self.n_jobs)
-        )
-        for task, result in results:
+        for task, result in self.processes.each(self.bench, type(self.bench).run, tasks):
             advance()
             yield task, result
-
-
-def _one_by_one(
-    bench: Bench, tasks: list[Task]
-) -> Iterator[tuple[Task, dict[str, Any] | Exception]]:
-    for task in tasks:
-        try:
-            result: dict[str, Any] | Exception = bench.run(task)
-        except Exception as error:  # one trial's crash is no other's
-            result = error
-        yield task, result
 
 
 def _trials(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 import yaml
 from pydantic import Field, model_validator
@@ -16,7 +16,8 @@ from fairpo.models.head import HeadSettings
 from fairpo.objectives.catalogue import ABLATIONS, REFERENCE, option_fields
 from fairpo.training.settings import TrainingSettings
 
-Kind = Literal["compare", "ablate", "partitions", "sensitivity"]
+Kind = Literal["compare", "ablate", "partitions", "sensitivity", "sweep"]
+Content = TypeVar("Content", bound=Plan)
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Study(Plan):
         "compare",
         description="compare: methods side by side. ablate: each FairPO method with a part taken "
         "out. partitions: the same methods under other choices of privileged labels. sensitivity: "
-        "one setting after the other.",
+        "one setting after the other. sweep: what a sweep chose, beside the settings as given.",
     )
     partitions: tuple[str, ...] = Field(
         (),
@@ -53,6 +54,10 @@ class Study(Plan):
         description="Of sensitivity: values of each setting, varied alone, such as beta: "
         "[0.5, 1, 2].",
     )
+    chosen: dict[str, dict[str, dict[str, Any]]] = Field(
+        {},
+        description="Of sweep: by the name of a trial, overrides such as fairpo-dpo: {beta: 2}.",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -60,6 +65,7 @@ class Study(Plan):
         """Add what every study needs: the reference, and the ablations of the methods named."""
         if not isinstance(values, dict):
             return values
+        values = {name: value for name, value in values.items() if value is not None}
         methods = [*values.get("methods", cls.model_fields["methods"].default)]
         if values.get("kind") == "ablate":
             methods = [
@@ -76,7 +82,7 @@ class Study(Plan):
 
     @model_validator(mode="after")
     def _varied(self) -> Self:
-        for kind, name in (("partitions", "partitions"), ("sensitivity", "grid")):
+        for kind, name in _VARIED:
             given = bool(getattr(self, name))
             if given != (self.kind == kind):
                 raise ValueError(f"{name} must be given for kind {kind!r}, and only there.")
@@ -86,6 +92,14 @@ class Study(Plan):
         """Return the plans of this study, each with the name of what is varied."""
         if self.kind == "partitions":
             return tuple(Variant(spec, self._plan(privileged=spec)) for spec in self.partitions)
+        if self.kind == "sweep":
+            return (
+                Variant("as given", self._plan()),
+                *(
+                    Variant(name, self._plan(overrides=_over(self.overrides, overrides)))
+                    for name, overrides in self.chosen.items()
+                ),
+            )
         if self.kind == "sensitivity":
             return (
                 Variant("as given", self._plan()),
@@ -123,8 +137,29 @@ class Study(Plan):
         return self._plan(options={**self.options, name: value})
 
 
+_VARIED: tuple[tuple[Kind, str], ...] = (
+    ("partitions", "partitions"),
+    ("sensitivity", "grid"),
+    ("sweep", "chosen"),
+)
+"""Kinds of study, and the field that holds what is varied in them."""
+
+
 def read_study(path: Path) -> Study:
     """Read a study and check it as a whole.
+
+    Raises
+    ------
+    FairPOFileError
+        It cannot be read, or is not YAML.
+    FairPOValueError
+        Names every faulty setting.
+    """
+    return read_plan(path, Study)
+
+
+def read_plan(path: Path, kind: type[Content]) -> Content:
+    """Read a plan of a kind and check it as a whole.
 
     Raises
     ------
@@ -139,15 +174,22 @@ def read_study(path: Path) -> Study:
         raise file_error(path, f"cannot be read ({error})") from error
     if not isinstance(values, dict):
         raise file_error(path, "is not a study: it must hold NAME: VALUE lines")
-    study = build_settings(Study, values)
-    study.check()
-    return study
+    plan = build_settings(kind, values)
+    plan.check()
+    return plan
 
 
-def write_study(path: Path, study: Study) -> None:
+def write_study(path: Path, study: Plan) -> None:
     """Write a study with all its settings."""
     text = yaml.safe_dump(study.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     write_atomic(path, text.encode())
+
+
+def _over(
+    shared: dict[str, dict[str, Any]], own: dict[str, dict[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """Overrides of a variant over those of the study, method by method."""
+    return {name: shared.get(name, {}) | own.get(name, {}) for name in shared | own}
 
 
 def _can_be_ablated(method: str) -> bool:

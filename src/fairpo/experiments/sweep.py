@@ -1,0 +1,402 @@
+"""Run a sweep: try settings on validation, then run what was chosen as a study on test."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairpo._checks import value_error
+from fairpo.data.base import MultiLabelData, fingerprint
+from fairpo.experiments.conduct import StudyProgress, run_study, uncounted
+from fairpo.experiments.ledger import STUDY, Ledger, digest
+from fairpo.experiments.pool import Processes
+from fairpo.experiments.runner import ProgressFactory, silent
+from fairpo.experiments.search import Choices, setting_type
+from fairpo.experiments.study import Study, write_study
+from fairpo.experiments.summary import Report
+from fairpo.experiments.sweep_plan import Sweep
+from fairpo.experiments.sweep_store import Report as ReportStep
+from fairpo.experiments.sweep_store import SweepStore, without_password
+from fairpo.experiments.trials import Bench, Trial
+from fairpo.groups import LabelGroups, parse_privileged
+from fairpo.models.checkpoint import CHECKSUMS, hold
+from fairpo.training.fit import Reference, choose_groups, score_logits, train_method
+from fairpo.training.loop import none_if_nan
+from fairpo.training.selection import Selector, ValidationScores
+
+DATABASE = "sweep.db"
+MOST_FROM_FRONT = 4
+"""Members of a Pareto front that are run on test."""
+
+_WAIT_SECONDS = 1.0
+
+
+def run_sweep(
+    sweep: Sweep,
+    data: MultiLabelData,
+    folder: Path,
+    *,
+    report: Report,
+    storage: str | None = None,
+    reference: Reference | None = None,
+    reference_digest: str = "",
+    command: str = "",
+    n_jobs: int = 1,
+    progress: ProgressFactory = silent,
+    count: StudyProgress = uncounted,
+) -> dict[str, Any]:
+    """Search settings on the validation rows; then run what was chosen, once, on the test rows.
+
+    Stopped at any moment, the same call goes on: trials that were under way are run anew. Calls
+    of the same sweep on the same storage, from any machine, share its trials; each waits for
+    those of the others before it chooses. One process gives the same trials each time.
+
+    Parameters
+    ----------
+    sweep : Sweep
+    data : MultiLabelData
+        With all three splits. The search is handed no test row.
+    folder : Path
+        Of the sweep; see :func:`~fairpo.experiments.sweep_plan.open_sweep`.
+    report : callable
+        Adds the report to a folder that holds ``metrics.json``.
+    storage : str, optional
+        Database, as SQLAlchemy has it; ``sweep.db`` in the folder when not given.
+    reference : Reference, optional
+        An existing model, the same for all seeds; trained once a seed when not given.
+    reference_digest : str
+        Of that model's file.
+    command : str
+        How to run it again, for the report.
+    n_jobs : int
+        Processes, each with one torch thread.
+    progress : callable
+        Of the epochs of a training, where there is one process.
+    count : callable
+        Of references and trials.
+
+    Returns
+    -------
+    dict, the content of ``metrics.json``: the study of what was chosen beside the settings as
+    given, and under "sweep" the trials, the numbers of those on the Pareto front and of those
+    chosen, and the importance of each setting
+
+    Raises
+    ------
+    FairPOError
+        The sweep does not fit the data, the storage cannot be used, or no trial came to an end.
+    """
+    sweep.check()
+    data.require_features()
+    ledger = Ledger(folder)
+    ledger.make_folders()
+    url = storage or f"sqlite:///{(folder / DATABASE).absolute()}"
+    with hold(folder / ".lock"):
+        (folder / CHECKSUMS).unlink(missing_ok=True)
+        bench = Bench(
+            _without_test(data),
+            fingerprint(data),
+            ledger,
+            reference,
+            reference_digest,
+            progress if n_jobs == 1 else silent,
+        )
+        search = _Search.prepare(sweep, bench, url, count)
+        search.run(n_jobs, count, alone=storage is None)
+        entry, chosen = search.write_up()
+    study = sweep.study(chosen)
+    entry["notes"] = _looked_before(ledger, study)
+    write_study(folder / STUDY, study)
+    return run_study(
+        study,
+        data,
+        folder,
+        report=report,
+        reference=reference,
+        reference_digest=reference_digest,
+        command=command,
+        n_jobs=n_jobs,
+        progress=progress,
+        count=count,
+        extra={"sweep": entry},
+    )
+
+
+@dataclass(frozen=True)
+class _Search:
+    """The search of a sweep, as each process has it."""
+
+    sweep: Sweep
+    bench: Bench
+    groups: LabelGroups
+    starts: dict[int, ValidationScores]
+    """What the reference of each tuning seed scores on validation."""
+    store: SweepStore
+
+    @classmethod
+    def prepare(cls, sweep: Sweep, bench: Bench, url: str, count: StudyProgress) -> _Search:
+        """Train the references that are missing, and find what all trials share."""
+        rule = parse_privileged(sweep.privileged)
+        of_groups = [sweep.seeds[0]] if rule.needs_reference_ap else []
+        trials = {seed: _trial(sweep, seed) for seed in [*of_groups, *sweep.tuning_seeds]}
+        _train_references(bench, list(trials.values()), count)
+        known = bench.reference(trials[sweep.seeds[0]]) if rule.needs_reference_ap else None
+        groups = choose_groups(rule, bench.data, known)
+        starts = {
+            seed: score_logits(bench.reference(trials[seed]).logits, bench.data, groups)
+            for seed in sweep.tuning_seeds
+        }
+        _check_defined(sweep, starts)
+        keys = [
+            trials[seed].key(bench.fingerprint, bench.given_digest, groups)
+            for seed in sweep.tuning_seeds
+        ]
+        identity = sweep.model_dump(
+            mode="json", include={"search", "objective", "tuning_seeds", "sampler_seed"}
+        )
+        whole = [
+            name
+            for name, dimension in sweep.search.items()
+            if not isinstance(dimension, Choices) and setting_type(sweep.method, name) is int
+        ]
+        store = SweepStore(
+            url,
+            f"{sweep.method} {digest({**identity, 'trials': keys})}",
+            sweep.search,
+            frozenset(whole),
+            sweep.given(),
+            n_values=1 if sweep.objective == "constrained" else 2,
+            warmup=sweep.training_for(sweep.method).epochs // 4,
+            seed=sweep.sampler_seed,
+        )
+        return cls(sweep, bench, groups, starts, store)
+
+    def run(self, n_jobs: int, count: StudyProgress, *, alone: bool) -> None:
+        """Run trials until there are enough, and wait for those of other processes.
+
+        Parameters
+        ----------
+        n_jobs : int
+        count : callable
+        alone : bool
+            Whether nobody else writes to the storage: what is under way there is dead.
+        """
+        with self.store.open() as trials:
+            if alone:
+                trials.free_running()
+        while True:
+            with self.store.open() as trials:
+                trials.free_stale()
+                missing = self.sweep.n_trials - len(trials.counted())
+                n_running = trials.n_running()
+            if missing > 0:
+                self._run_some(missing, n_jobs, count)
+            elif n_running:
+                time.sleep(_WAIT_SECONDS)
+            else:
+                return
+
+    def run_slot(self, slot: str) -> dict[str, Any]:
+        """Run one trial, in whatever process."""
+        with self.store.open() as trials:
+            trials.run(self.train, self.sweep.n_trials, slot)
+        return {}
+
+    def train(
+        self, settings: Mapping[str, Any], report: ReportStep
+    ) -> tuple[tuple[float, ...], dict[str, Any]]:
+        """Train the method under settings; the value on validation, and what it consists of."""
+        sweep = self.sweep
+        plan = sweep.with_settings(settings)
+        ends: list[ValidationScores] = []
+        selected: list[int] = []
+        goals: list[float] = []
+        for number, seed in enumerate(sweep.tuning_seeds):
+            training = plan.training_for(sweep.method).model_copy(update={"seed": seed})
+            start = self.starts[seed]
+            selector = Selector(start, training.tolerance_points / 100)
+            show = self.bench.progress(f"{sweep.method} {seed}", training.epochs)
+
+            def on_epoch(
+                record: dict[str, Any],
+                *,
+                selector: Selector = selector,
+                first: int = number * training.epochs,
+                show: Any = show,
+            ) -> None:
+                show(record)
+                selector.offer(record["epoch"], _scores(record))
+                report(first + record["epoch"], float(np.mean([*goals, selector.best_goal])))
+
+            fitted = train_method(
+                self.bench.data,
+                self.bench.reference(_trial(sweep, seed)),
+                self.groups,
+                sweep.method,
+                training,
+                preset=plan.preset,
+                options=plan.options_for(sweep.method),
+                head=plan.head,
+                on_epoch=on_epoch,
+            )
+            best = fitted.training.selector.best_epoch
+            ends.append(_scores(fitted.training.epochs[best - 1]) if best else start)
+            selected.append(best)
+            goals.append(ends[-1].goal)
+        privileged, non_privileged = _mean(ends)
+        change = non_privileged - _mean(list(self.starts.values()))[1]
+        about = {
+            "privileged": none_if_nan(privileged),
+            "non_privileged": none_if_nan(non_privileged),
+            "non_privileged_change": none_if_nan(change),
+            "selected_epochs": selected,
+        }
+        goal = float(np.mean(goals))
+        return ((goal,) if sweep.objective == "constrained" else (goal, change)), about
+
+    def write_up(self) -> tuple[dict[str, Any], dict[int, dict[str, Any]]]:
+        """Build the entry "sweep" of ``metrics.json``, and choose what is run on test.
+
+        Raises
+        ------
+        FairPOError
+            No trial came to an end.
+        """
+        with self.store.open() as trials:
+            table = trials.table()
+            importance = trials.importance()
+        complete = [row for row in table if row["state"] == "complete"]
+        if not complete:
+            raise value_error(
+                "a sweep",
+                must="have a trial that came to an end",
+                got=f"{len(table)} that failed, the first with: {table[0]['error']}",
+            )
+        front = pareto_front(complete)
+        if self.sweep.objective == "constrained":
+            best = max(complete, key=lambda row: row["values"][0])  # of equal ones the first
+            chosen = [] if best["settings"] == self.store.given else [best]
+        else:
+            moved = [row for row in front if any(row["selected_epochs"])]
+            at = np.linspace(0, len(moved) - 1, min(len(moved), MOST_FROM_FRONT)).round()
+            chosen = [moved[int(place)] for place in at]
+        start = _mean(list(self.starts.values()))
+        entry = {
+            "method": self.sweep.method,
+            "objective": self.sweep.objective,
+            "search": self.sweep.model_dump(mode="json")["search"],
+            "given": self.store.given,
+            "tuning_seeds": list(self.sweep.tuning_seeds),
+            "storage": without_password(self.store.url),
+            "name": self.store.name,
+            "reference": {
+                "privileged": none_if_nan(start[0]),
+                "non_privileged": none_if_nan(start[1]),
+            },
+            "trials": table,
+            "front": [row["number"] for row in front],
+            "chosen": [row["number"] for row in chosen],
+            "importance": importance,
+        }
+        return entry, {row["number"]: row["settings"] for row in chosen}
+
+    def _run_some(self, missing: int, n_jobs: int, count: StudyProgress) -> None:
+        advance = count("trials", missing)
+        slots = [uuid.uuid4().hex for _ in range(missing)]
+        with Processes(n_jobs) as processes:
+            for slot, result in processes.each(self, _Search.run_slot, slots):
+                if isinstance(result, Exception):
+                    with self.store.open() as trials:
+                        trials.bury(slot, result)
+                advance()
+
+
+def pareto_front(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Trials that none beats on both groups, by rising privileged mAP; of equal ones the first.
+
+    Parameters
+    ----------
+    rows : list of dict
+        Complete trials, with "privileged" and "non_privileged_change"; one without them is on no
+        front.
+    """
+    found = [row for row in rows if None not in (row["privileged"], row["non_privileged_change"])]
+    points = np.array([[row["privileged"], row["non_privileged_change"]] for row in found])
+    points = points.reshape(-1, 2)
+    as_good = (points[:, None] >= points).all(2)  # (i, j): i is nowhere worse than j
+    better = as_good & ~as_good.T
+    first = as_good & as_good.T & np.tri(len(points), k=-1, dtype=bool).T
+    beaten: NDArray[np.bool_] = np.asarray((better | first).any(axis=0))
+    front = [row for row, out in zip(found, beaten, strict=True) if not out]
+    return sorted(front, key=lambda row: row["privileged"])
+
+
+def _train_references(bench: Bench, trials: list[Trial], count: StudyProgress) -> None:
+    if bench.given is not None:
+        return
+    missing = [
+        trial
+        for trial in trials
+        if not bench.ledger.reference(trial.reference_key(bench.fingerprint, "")).is_file()
+    ]
+    advance = count("references", len(missing)) if missing else lambda: None
+    for trial in missing:
+        bench.train_reference(trial)
+        advance()
+
+
+def _trial(sweep: Sweep, seed: int) -> Trial:
+    """The method as given under a tuning seed: what its reference and its key depend on."""
+    return Trial("", sweep.with_settings({}), sweep.method, seed)
+
+
+def _without_test(data: MultiLabelData) -> MultiLabelData:
+    split = {name: data.rows(name) for name in ("train", "validation")}
+    return replace(data, split=split, items=None, clusters=None)
+
+
+def _check_defined(sweep: Sweep, starts: Mapping[int, ValidationScores]) -> None:
+    """Refuse a search whose value is not a number."""
+    for start in starts.values():
+        if np.isnan(start.goal):
+            raise value_error(
+                "a sweep", must="have validation rows with positives", got="none of any label"
+            )
+        if sweep.objective == "pareto" and np.isnan([start.privileged, start.non_privileged]).any():
+            raise value_error(
+                "a sweep of a Pareto front",
+                must="have validation positives in both groups of labels",
+                got="a group without",
+            )
+
+
+def _scores(record: Mapping[str, Any]) -> ValidationScores:
+    """Validation scores of an epoch's record."""
+    keys = ("map/privileged", "map/non_privileged", "map")
+    values = (record["validation"][key] for key in keys)
+    return ValidationScores(*(float("nan") if value is None else value for value in values))
+
+
+def _mean(scores: list[ValidationScores]) -> tuple[float, float]:
+    """Mean privileged and non-privileged mAP."""
+    privileged, non_privileged = np.mean([(s.privileged, s.non_privileged) for s in scores], axis=0)
+    return float(privileged), float(non_privileged)
+
+
+def _looked_before(ledger: Ledger, study: Study) -> list[str]:
+    """Say which trials were run on test before, chosen from fewer."""
+    names = {record["variant"] for record in ledger.records()} - {"", "as given"}
+    before = sorted(names - study.chosen.keys())
+    if not before:
+        return []
+    return [
+        f"{', '.join(before)}, chosen earlier, ran on test too (results.jsonl): the test rows were "
+        "looked at more than once."
+    ]

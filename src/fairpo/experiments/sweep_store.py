@@ -1,0 +1,353 @@
+"""Trials of a sweep in a database that processes and machines share: what Optuna does for it.
+
+A trial that was killed leaves its place to the next one, which is then seeded as it was: a sweep
+that was stopped ends as one that was not.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fairpo._checks import FairPOError, FairPOImportError, value_error
+from fairpo._optional import require
+from fairpo.experiments.search import Choices, Range, SearchSpace
+
+require("optuna", extra="tuning", purpose="a sweep")
+
+import optuna  # noqa: E402
+import sqlalchemy  # noqa: E402
+from optuna.distributions import (  # noqa: E402
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.trial import FrozenTrial, TrialState  # noqa: E402
+
+HEARTBEAT_SECONDS = 15
+GRACE_SECONDS = 60
+"""After so long without a heartbeat a trial of another machine is taken for killed."""
+
+FEWEST_FOR_IMPORTANCE = 10
+"""Below so many complete trials an importance is noise."""
+
+_FEWEST_BEFORE_PRUNING = 5
+_PLACE, _SLOT, _ERROR = "place", "slot", "error"
+
+Report = Callable[[int, float], None]
+"""``(step, value)``, the higher the better; ends a trial that is pruned."""
+
+ABOUT = ("privileged", "non_privileged", "non_privileged_change", "selected_epochs")
+"""What is kept of a complete trial beside its values: validation mAP as fractions, and epochs."""
+
+Train = Callable[[Mapping[str, Any], Report], tuple[tuple[float, ...], dict[str, Any]]]
+"""``(settings, report)`` to the values of a trial and :data:`ABOUT`."""
+
+
+@dataclass(frozen=True)
+class SweepStore:
+    """Where the trials of a sweep are, and how the next one is chosen.
+
+    Parameters
+    ----------
+    url : str
+        Of the database, as SQLAlchemy has it.
+    name : str
+        Of the sweep in it.
+    space : SearchSpace
+    whole : frozenset of str
+        Settings that are whole numbers.
+    given : mapping or None
+        Settings of the first trial.
+    n_values : int
+        1 is pruned; of 2 the Pareto front is sought.
+    warmup : int
+        Steps before a trial may be pruned.
+    seed : int
+    """
+
+    url: str
+    name: str
+    space: SearchSpace
+    whole: frozenset[str]
+    given: dict[str, Any] | None
+    n_values: int
+    warmup: int
+    seed: int
+
+    @contextmanager
+    def open(self) -> Iterator[SweepTrials]:
+        """Connect, and make what is not there yet.
+
+        Raises
+        ------
+        FairPOValueError
+            Not an URL of a database.
+        FairPOImportError
+            The driver of the database is not installed.
+        FairPOError
+            The database cannot be reached.
+        """
+        sampler = _SeededByPlace(self)
+        with _quiet():
+            storage = self._connect()
+            try:
+                study = optuna.create_study(
+                    storage=storage,
+                    study_name=self.name,
+                    load_if_exists=True,
+                    directions=["maximize"] * self.n_values,
+                    sampler=sampler,
+                    pruner=optuna.pruners.MedianPruner(_FEWEST_BEFORE_PRUNING, self.warmup),
+                )
+                yield SweepTrials(self, study, storage, sampler)
+            finally:
+                storage.remove_session()
+                storage.engine.dispose()
+
+    def suggest(self, trial: optuna.Trial) -> dict[str, Any]:
+        """Return the settings of a trial."""
+        settings: dict[str, Any] = {}
+        for name, dimension in self.space.items():
+            if isinstance(dimension, Choices):
+                settings[name] = trial.suggest_categorical(name, dimension.choices)
+            elif name in self.whole:
+                whole = int(dimension.low), int(dimension.high)
+                settings[name] = trial.suggest_int(name, *whole, log=dimension.log)
+            else:
+                ends = dimension.low, dimension.high
+                settings[name] = trial.suggest_float(name, *ends, log=dimension.log)
+        return settings
+
+    def distributions(self) -> dict[str, BaseDistribution]:
+        """Return the space in Optuna's terms."""
+        return {name: self._distribution(name, d) for name, d in self.space.items()}
+
+    def _distribution(self, name: str, dimension: Range | Choices) -> BaseDistribution:
+        if isinstance(dimension, Choices):
+            return CategoricalDistribution(dimension.choices)
+        if name in self.whole:
+            return IntDistribution(int(dimension.low), int(dimension.high), dimension.log)
+        return FloatDistribution(dimension.low, dimension.high, dimension.log)
+
+    def _connect(self) -> optuna.storages.RDBStorage:
+        try:
+            sqlite = sqlalchemy.make_url(self.url).get_backend_name() == "sqlite"
+            return optuna.storages.RDBStorage(
+                self.url,
+                # SQLite lets one process write at a time; the others wait.
+                engine_kwargs={"connect_args": {"timeout": 100}} if sqlite else None,
+                heartbeat_interval=HEARTBEAT_SECONDS,
+                grace_period=GRACE_SECONDS,
+            )
+        except sqlalchemy.exc.ArgumentError as error:
+            raise value_error(
+                "storage",
+                must="be a database as SQLAlchemy has it",
+                got=repr(self.url),
+                do="Such as sqlite:///sweep.db or postgresql://user@host/name.",
+            ) from error
+        except ImportError as error:
+            shown, why = without_password(self.url), error.__cause__ or error
+            raise FairPOImportError(f"the driver of {shown} is not installed: {why}.") from error
+        except sqlalchemy.exc.SQLAlchemyError as error:
+            reason = str(error).splitlines()[0]
+            raise FairPOError(f"{without_password(self.url)} cannot be used: {reason}.") from error
+
+
+class SweepTrials:
+    """The trials of a sweep, the database being open."""
+
+    def __init__(
+        self,
+        store: SweepStore,
+        study: optuna.Study,
+        storage: optuna.storages.RDBStorage,
+        sampler: _SeededByPlace,
+    ) -> None:
+        self.store, self.study, self.storage, self.sampler = store, study, storage, sampler
+
+    def run(self, train: Train, most: int, slot: str) -> None:
+        """Run the next trial, unless there are enough; what goes wrong in it is recorded.
+
+        Parameters
+        ----------
+        train : callable
+        most : int
+            Trials in all.
+        slot : str
+            By which :meth:`bury` finds the trial if its process dies.
+        """
+
+        def objective(trial: optuna.Trial) -> tuple[float, ...]:
+            if self.sampler.place >= most:
+                raise _OneTooManyError
+            trial.set_user_attr(_PLACE, self.sampler.place)
+            trial.set_user_attr(_SLOT, slot)
+            settings = self.store.suggest(trial)
+
+            def report(step: int, value: float) -> None:
+                if self.store.n_values > 1:
+                    return
+                trial.report(value, step)
+                if trial.should_prune():
+                    raise optuna.TrialPruned
+
+            try:
+                values, about = train(settings, report)
+            except optuna.TrialPruned:
+                raise
+            except Exception as error:
+                trial.set_user_attr(_ERROR, str(error) or type(error).__name__)
+                raise
+            for key, value in about.items():
+                trial.set_user_attr(key, value)
+            return values
+
+        self.study.optimize(objective, n_trials=1, catch=(Exception,))
+
+    def counted(self) -> list[FrozenTrial]:
+        """Trials that are done or running; not those that were killed."""
+        return _counted(self.study)
+
+    def n_running(self) -> int:
+        """Trials that no process has ended, whether it lives or not."""
+        return sum(trial.state == TrialState.RUNNING for trial in self.counted())
+
+    def free_stale(self) -> None:
+        """Free the places of trials without a heartbeat."""
+        optuna.storages.fail_stale_trials(self.study)
+
+    def free_running(self) -> None:
+        """Free the places of all trials under way: whoever ran them is dead."""
+        for trial in self.counted():
+            if trial.state == TrialState.RUNNING:
+                self.study.tell(trial.number, state=TrialState.FAIL)
+
+    def bury(self, slot: str, error: Exception) -> None:
+        """Record the trial of a process that died; an error that is not a trial's is raised."""
+        for trial in self.counted():
+            if trial.user_attrs.get(_SLOT) == slot and trial.state == TrialState.RUNNING:
+                self.storage.set_trial_user_attr(trial._trial_id, _ERROR, str(error))
+                self.study.tell(trial.number, state=TrialState.FAIL)
+                return
+        raise error
+
+    def table(self) -> list[dict[str, Any]]:
+        """Return what is known of each trial that is over, in their order."""
+        return [_row(trial) for trial in self.counted() if trial.state.is_finished()]
+
+    def importance(self) -> dict[str, float] | None:
+        """Share of the spread of the first value that each setting explains (fANOVA)."""
+        complete = [t for t in self.counted() if t.state == TrialState.COMPLETE]
+        different = {trial.values[0] for trial in complete}
+        if len(complete) < FEWEST_FOR_IMPORTANCE or len(different) < 2:
+            return None
+        found = optuna.importance.get_param_importances(
+            self.study,
+            evaluator=optuna.importance.FanovaImportanceEvaluator(seed=self.store.seed),
+            target=lambda trial: trial.values[0],
+        )
+        return {name: float(value) for name, value in found.items()}
+
+
+def without_password(url: str) -> str:
+    """Return the URL of a database as it may be shown."""
+    return sqlalchemy.make_url(url).render_as_string(hide_password=True)
+
+
+class _OneTooManyError(Exception):
+    """Another process was faster: there are enough trials."""
+
+
+class _SeededByPlace(optuna.samplers.BaseSampler):
+    """Optuna's TPE, seeded anew for each trial by its place; the settings as given come first."""
+
+    def __init__(self, store: SweepStore) -> None:
+        self.store = store
+        self.place = 0
+        self._tpe = optuna.samplers.TPESampler()
+
+    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        self.place = _free_place(_counted(study), trial.number)
+        seed = np.random.SeedSequence((self.store.seed, self.place)).generate_state(1)[0]
+        self._tpe = optuna.samplers.TPESampler(seed=int(seed), constant_liar=True)
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        if self._as_given is not None:
+            return self.store.distributions()
+        return self._tpe.infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        return self._as_given or self._tpe.sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        return self._tpe.sample_independent(study, trial, param_name, param_distribution)
+
+    @property
+    def _as_given(self) -> dict[str, Any] | None:
+        return self.store.given if self.place == 0 else None
+
+
+def _counted(study: optuna.Study) -> list[FrozenTrial]:
+    """Trials but those that were killed, or that were one too many: they have no place."""
+    found = study.get_trials(deepcopy=False)
+    return [
+        trial
+        for trial in found
+        if trial.state == TrialState.RUNNING
+        or trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
+        or _ERROR in trial.user_attrs
+    ]
+
+
+def _free_place(counted: list[FrozenTrial], number: int) -> int:
+    """First place that no trial has, after those of earlier trials that have not said theirs."""
+    taken = {t.user_attrs[_PLACE] for t in counted if _PLACE in t.user_attrs}
+    earlier = sum(_PLACE not in t.user_attrs and t.number < number for t in counted)
+    free = (place for place in range(len(counted) + len(taken) + 1) if place not in taken)
+    for _ in range(earlier):
+        next(free)
+    return next(free)
+
+
+def _row(trial: FrozenTrial) -> dict[str, Any]:
+    names = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned"}
+    return {
+        "number": trial.number,
+        "state": names.get(trial.state, "failed"),
+        "settings": trial.params,
+        "values": trial.values,
+        **{key: trial.user_attrs.get(key) for key in ABOUT},
+        "seconds": None if trial.duration is None else round(trial.duration.total_seconds(), 3),
+        "error": trial.user_attrs.get(_ERROR),
+    }
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What Optuna says of each trial, and of what is new in it, is not for our users."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            yield
+    finally:
+        optuna.logging.set_verbosity(before)
