@@ -18,6 +18,7 @@ import fairpo
 from fairpo._checks import FairPOError, FairPOWarning
 from fairpo.data.base import MultiLabelData, Targets, dense_targets, positive_counts
 from fairpo.experiments.claims import weigh_claims
+from fairpo.experiments.evidence import gather_evidence
 from fairpo.experiments.figures import LEVEL, BlockFigures, Figures, LogitFigures, judge
 from fairpo.experiments.plan import Plan
 from fairpo.experiments.pool import Processes
@@ -122,6 +123,7 @@ def summarise(
         "trace": _traces(seeds),
         "undefined": _undefined(data, seeds, groups),
         "notes": _notes(seeds, groups, data),
+        "evidence": gather_evidence(data, plan, seeds),
     }
 
 
