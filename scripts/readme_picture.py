@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from fairpo.report.charts import trade_off
-from fairpo.report.html import trade_off_points
+from fairpo.report.rows import trade_off_points
 
 metrics = json.loads(Path("runs/demo/metrics.json").read_text())
 chart = trade_off(

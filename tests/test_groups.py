@@ -56,6 +56,7 @@ def test_worst_never_takes_undefined_labels():
     [
         ("rarest:20%", [0]),
         ("rarest:0.4", [0, 1]),
+        ("frequent:20%", [4]),
         ("cat, dog", [0, 1]),
         (["gnu"], [4]),
         ([1, 2], [1, 2]),
@@ -76,6 +77,22 @@ def test_worst_spec_needs_the_reference():
         FairPOValueError, match="a rule by reference AP must get the reference's average"
     ):
         rule.resolve(None, NAMES)
+
+
+def test_worst_by_share():
+    share = parse_privileged("worst:40%").resolve(None, NAMES, np.array([0.5, 0.1, 0.9, 0.2, 0.8]))
+    assert share.privileged.tolist() == [1, 3]
+
+
+def test_frequent_and_random_choose_among_labels_that_occur():
+    targets = np.array([[1, 0, 1, 1, 1], [1, 0, 0, 1, 1], [1, 0, 0, 0, 1]])
+    assert LabelPartition.most_frequent(targets, 0.5).privileged.tolist() == [0, 4]
+    chosen = {
+        tuple(LabelPartition.random(targets, 0.5, seed).privileged.tolist()) for seed in range(40)
+    }
+    assert len(chosen) == 6  # every pair of four labels, and none with the one that never occurs
+    assert all(1 not in labels for labels in chosen)
+    assert LabelPartition.random(targets, 0.5, 3) == LabelPartition.random(targets, 0.5, 3)
 
 
 def test_names_from_a_file(tmp_path):

@@ -193,16 +193,37 @@ class LabelPartition(LabelGroups):
         FairPOValueError
             No label has a positive.
         """
-        if not 0 < fraction <= 1:
-            raise value_error("fraction", must="be in (0, 1]", got=fraction)
-        counts = np.asarray((targets == 1).sum(axis=0)).ravel()
-        occurring = np.flatnonzero(counts)
-        if not len(occurring):
-            raise value_error("the targets", must="hold a positive", got="none for any label")
-        # The small term keeps 0.2 * 35 = 7.000000000000001 from rounding up to 8.
-        size = math.ceil(fraction * len(occurring) - 1e-9)
+        counts, occurring, size = _share_of_occurring(targets, fraction)
         rarest = occurring[np.argsort(counts[occurring], kind="stable")[:size]]
         return cls.from_indices(rarest.tolist(), counts.size)
+
+    @classmethod
+    def most_frequent(cls, targets: Any, fraction: float) -> Self:
+        """Privilege the most frequent labels: ``ceil(fraction * n)`` of the ``n`` that occur.
+
+        Parameters
+        ----------
+        targets, fraction
+            As in :meth:`rarest`.
+        """
+        counts, occurring, size = _share_of_occurring(targets, fraction)
+        frequent = occurring[np.argsort(-counts[occurring], kind="stable")[:size]]
+        return cls.from_indices(frequent.tolist(), counts.size)
+
+    @classmethod
+    def random(cls, targets: Any, fraction: float, seed: int = 0) -> Self:
+        """Privilege labels at random: ``ceil(fraction * n)`` of the ``n`` that occur.
+
+        Parameters
+        ----------
+        targets, fraction
+            As in :meth:`rarest`.
+        seed : int
+            Of the choice.
+        """
+        counts, occurring, size = _share_of_occurring(targets, fraction)
+        chosen = np.random.default_rng(seed).permutation(occurring)[:size]
+        return cls.from_indices(sorted(chosen.tolist()), counts.size)
 
     @classmethod
     def worst(cls, reference_ap: ArrayLike, k: int) -> Self:
@@ -224,6 +245,20 @@ class LabelPartition(LabelGroups):
                 got=k,
             )
         return cls.from_indices(np.argsort(ap, kind="stable")[:k].tolist(), ap.size)
+
+
+def _share_of_occurring(
+    targets: Any, fraction: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
+    """Positives of each label, the labels that have any, and how many a fraction of those is."""
+    if not 0 < fraction <= 1:
+        raise value_error("fraction", must="be in (0, 1]", got=fraction)
+    counts = np.asarray((targets == 1).sum(axis=0)).ravel()
+    occurring = np.flatnonzero(counts)
+    if not len(occurring):
+        raise value_error("the targets", must="hold a positive", got="none for any label")
+    # The small term keeps 0.2 * 35 = 7.000000000000001 from rounding up to 8.
+    return counts, occurring, math.ceil(fraction * len(occurring) - 1e-9)
 
 
 def label_indices(names: Iterable[str], label_names: Sequence[str]) -> list[int]:
@@ -279,6 +314,12 @@ class PrivilegedRule:
 
 _HOW = "Write rarest:20%, worst:10, names such as cat,dog, or @file.txt with one name a line."
 
+_SHARES = {
+    "rarest": LabelPartition.rarest,
+    "frequent": LabelPartition.most_frequent,
+    "random": LabelPartition.random,
+}
+
 
 def parse_privileged(spec: str | Sequence[str] | Sequence[int] | ArrayLike) -> PrivilegedRule:
     """Read how the privileged labels are to be chosen.
@@ -286,8 +327,9 @@ def parse_privileged(spec: str | Sequence[str] | Sequence[int] | ArrayLike) -> P
     Parameters
     ----------
     spec : str, sequence of str, sequence of int or boolean vector
-        Text: ``rarest:20%`` (or ``rarest:0.2``), ``worst:10``, names separated by commas, or
-        ``@file.txt`` with one name a line. A sequence holds names, indices or booleans.
+        Text: ``rarest:20%`` (or ``rarest:0.2``), ``frequent:20%``, ``random:20%``, ``worst:10``
+        (or ``worst:20%``), names separated by commas, or ``@file.txt`` with one name a line. A
+        sequence holds names, indices or booleans.
 
     Raises
     ------
@@ -300,29 +342,41 @@ def parse_privileged(spec: str | Sequence[str] | Sequence[int] | ArrayLike) -> P
         return _parse_sequence(spec)
     text = spec.strip()
     rule, _, argument = text.partition(":")
-    if rule == "rarest" and argument:
-        fraction = _parse_fraction(argument, spec)
-        return PrivilegedRule(
-            lambda targets, _, __: LabelPartition.rarest(targets, fraction), needs_targets=True
-        )
+    if rule in _SHARES and argument:
+        fraction = _parse_fraction(rule, argument, spec)
+        share = _SHARES[rule]
+        return PrivilegedRule(lambda targets, _, __: share(targets, fraction), needs_targets=True)
     if rule == "worst" and argument:
-        if not argument.strip().isdecimal() or int(argument) < 1:
-            raise value_error(
-                "the privileged labels",
-                must="be worst:K with K of 1 or more",
-                got=repr(spec),
-                do=_HOW,
-            )
-        k = int(argument)
-        return PrivilegedRule(
-            lambda _, __, reference_ap: LabelPartition.worst(reference_ap, k),  # type: ignore[arg-type]
-            needs_reference_ap=True,
-        )
+        return _worst_rule(argument.strip(), spec)
     names = _read_names(Path(text[1:])) if text.startswith("@") else text.split(",")
     return _names_rule(names, spec)
 
 
-def _parse_fraction(argument: str, spec: str) -> float:
+def _worst_rule(argument: str, spec: str) -> PrivilegedRule:
+    if argument.endswith("%"):
+        fraction = _parse_fraction("worst", argument, spec)
+
+        def share(_: Any, __: Any, reference_ap: NDArray[np.float64] | None) -> LabelPartition:
+            assert reference_ap is not None
+            defined = int(np.isfinite(reference_ap).sum())
+            return LabelPartition.worst(reference_ap, math.ceil(fraction * defined - 1e-9))
+
+        return PrivilegedRule(share, needs_reference_ap=True)
+    if not argument.isdecimal() or int(argument) < 1:
+        raise value_error(
+            "the privileged labels",
+            must="be worst:K with K of 1 or more, or worst:F%",
+            got=repr(spec),
+            do=_HOW,
+        )
+    k = int(argument)
+    return PrivilegedRule(
+        lambda _, __, reference_ap: LabelPartition.worst(reference_ap, k),  # type: ignore[arg-type]
+        needs_reference_ap=True,
+    )
+
+
+def _parse_fraction(rule: str, argument: str, spec: str) -> float:
     number = argument.strip()
     try:
         fraction = float(number[:-1]) / 100 if number.endswith("%") else float(number)
@@ -331,7 +385,7 @@ def _parse_fraction(argument: str, spec: str) -> float:
     if not 0 < fraction <= 1:
         raise value_error(
             "the privileged labels",
-            must="be rarest:F with F over 0% and up to 100%",
+            must=f"be {rule}:F with F over 0% and up to 100%",
             got=repr(spec),
             do=_HOW,
         )

@@ -78,11 +78,11 @@ def test_labels_are_judged_by_their_standard_errors_and_holm():
 def test_harm_to_one_label_fails_and_is_named(label):
     model, reference, targets = scene(3, noise=0.1)
     model[:, label] -= 1.2 * targets[:, label]
-    result = verdict(model, reference, targets, max_drop_points=3, per_label=True)
+    result = verdict(model, reference, targets, max_drop_points=8, per_label=True)
     assert result["outcome"] == "fail"
     assert result["failed"] == [NAMES[label]]
     assert by_label(result)[NAMES[label]]["difference"] < -0.1
-    assert verdict(model, reference, targets, max_drop_points=3)["outcome"] == "pass", "unseen"
+    assert verdict(model, reference, targets, max_drop_points=8)["outcome"] == "pass", "unseen"
 
 
 def test_harm_to_a_group_fails_and_is_named():
@@ -116,16 +116,16 @@ def test_labels_with_few_positives_say_so_and_decide_nothing():
     model, reference, targets = scene(7, noise=0.1)
     targets[19:, 4] = 0
     targets[:19, 4] = 1
+    reference[:, 4] += 9 * targets[:, 4]
     targets[:, 5] = -1
-    model[:, 4] -= 9 * targets[:, 4]
-    result = verdict(model, reference, targets, max_drop_points=10, per_label=True)
+    result = verdict(model, reference, targets, max_drop_points=20, per_label=True)
     few = {name for name, label in by_label(result).items() if label["outcome"].startswith("too")}
     assert few == {"l4", "l5"}
     assert by_label(result)["l4"]["positives"] == 19
     assert by_label(result)["l5"]["difference"] is None
     assert result["outcome"] == "pass"
     harmed = verdict(
-        model, reference, targets, max_drop_points=10, per_label=True, min_positives=19
+        model, reference, targets, max_drop_points=20, per_label=True, min_positives=19
     )
     assert harmed["failed"] == ["l4"]
 

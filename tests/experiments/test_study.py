@@ -13,7 +13,7 @@ import pytest
 from fairpo._checks import FairPOFileError, FairPOValueError
 from fairpo.data import MultiLabelData
 from fairpo.experiments import conduct as conducting
-from fairpo.experiments.conduct import open_study, run_study
+from fairpo.experiments.conduct import is_done, run_study
 from fairpo.experiments.ledger import Ledger
 from fairpo.experiments.study import Study, read_study, write_study
 from fairpo.experiments.trials import Bench
@@ -59,7 +59,7 @@ def records(folder):
 def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
     study = Study(methods=METHODS, seeds=(0, 1), **SETTINGS)
-    assert not open_study(folder, study, overwrite=False)
+    assert not is_done(folder, study)
     return study, folder, run(study, folder)
 
 
@@ -144,7 +144,7 @@ def test_every_trial_has_its_record(whole):
     assert set(record["versions"]) == {"fairpo", "python", "torch", "numpy"}
     assert record["data_fingerprint"]
     assert metrics["notes"] == [] or all("failed" not in note for note in metrics["notes"])
-    assert open_study(folder, study, overwrite=False)
+    assert is_done(folder, study)
 
 
 def test_processes_change_nothing(whole, tmp_path):
@@ -164,10 +164,10 @@ def test_what_is_done_is_not_done_again(whole, tmp_path, monkeypatch):
         lambda self, trial, g: counted.append(trial) or run_trial(self, trial, g),
     )
     fewer = study.model_copy(update={"seeds": (0,)})
-    assert not open_study(tmp_path, fewer, overwrite=False)
+    assert not is_done(tmp_path, fewer)
     run(fewer, tmp_path)
     assert len(counted) == 3
-    assert not open_study(tmp_path, study, overwrite=False, more=True)
+    assert not is_done(tmp_path, study, more=True)
     again = run(study, tmp_path)
     monkeypatch.undo()
     assert [(trial.seed, trial.method) for trial in counted[3:]] == [(1, m) for m in METHODS]
@@ -241,10 +241,10 @@ def test_another_study_is_not_written_over(whole, tmp_path):
     study, folder, _ = whole
     other = study.model_copy(update={"privileged": "a"})
     with pytest.raises(FairPOFileError, match="holds another study. Choose another folder"):
-        open_study(folder, other, overwrite=False)
+        is_done(folder, other)
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(FairPOFileError, match="is not empty and does not hold a run"):
-        open_study(tmp_path, study, overwrite=True)
+        is_done(tmp_path, study, overwrite=True)
 
 
 def test_partitions_by_the_reference_share_those_of_the_first_seed(tmp_path):

@@ -17,6 +17,8 @@ from fairpo.cli.embed import embed
 from fairpo.cli.evaluate import evaluate
 from fairpo.cli.methods import methods
 from fairpo.cli.predict import predict
+from fairpo.cli.study import ablate, partitions
+from fairpo.cli.study import app as study_app
 from fairpo.cli.sweep import sweep
 from fairpo.cli.train import train
 
@@ -28,9 +30,22 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for command in (demo, embed, train, evaluate, check, compare, sweep, predict, methods):
+for command in (
+    demo,
+    embed,
+    train,
+    evaluate,
+    check,
+    compare,
+    ablate,
+    partitions,
+    sweep,
+    predict,
+    methods,
+):
     app.command()(command)
 app.add_typer(data_app, name="data")
+app.add_typer(study_app, name="study", help="Run studies from files that say all of them.")
 
 
 @app.callback(invoke_without_command=True)

@@ -69,14 +69,14 @@ def conduct(
 ) -> None:
     """Run a study into a folder and show what it found."""
     from fairpo.cli.show import print_json, print_study, say, study_bars
-    from fairpo.experiments.conduct import open_study, run_study
+    from fairpo.experiments.conduct import is_done, run_study
     from fairpo.experiments.pool import cores
     from fairpo.models.checkpoint import read_json
     from fairpo.report import write_report
     from fairpo.training.run import METRICS
     from fairpo.training.unfinished import digest_reference
 
-    if open_study(out, study, overwrite=overwrite, more=more):
+    if is_done(out, study, overwrite=overwrite, more=more) and not overwrite:
         say(f"{out} holds these results already; delete it to run again.")
         metrics: dict[str, Any] = read_json(out / METRICS)
     else:
@@ -94,6 +94,7 @@ def conduct(
                 reference_digest=digest_reference(Path(path)) if path else "",
                 command="fairpo " + shlex.join(sys.argv[1:]),
                 n_jobs=cores() if jobs is None else jobs,
+                overwrite=overwrite,
                 progress=epochs,
                 count=count,
             )

@@ -42,6 +42,7 @@ StudyBars = Callable[[str, int], Callable[[], None]]
 
 _CELL_WIDTH = 17
 _FIXED_WIDTH = 45
+_GATE_WIDTH = 120
 _MOST_GATE_LABELS = 100
 _MOST_TRIALS = 10
 
@@ -321,10 +322,9 @@ def print_gate(result: dict[str, Any]) -> None:
     rows = f"{result['n_rows']} rows"
     if result["clusters"] is not None:
         rows += f" in {result['clusters']} blocks"
-    table = Table(
-        title=f"{result['run']} on {rows} of {result['data']}", title_justify="left", pad_edge=False
-    )
-    table.add_column("points (x100)")
+    title = f"{result['run']} on {rows} of {result['data']}"
+    table = Table(title=title, title_justify="left", pad_edge=False)
+    table.add_column("points (x100)", no_wrap=True)
     for name in ("reference", "model", "difference", "bounds", "needed"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("outcome", no_wrap=True)
@@ -338,13 +338,12 @@ def print_gate(result: dict[str, Any]) -> None:
     for label in labels[:_MOST_GATE_LABELS]:
         place = f"AP, {label['label']} ({label['positives']})"
         table.add_row(place, *_gate_cells(label, label["reference_ap"], label["ap"]))
-    Console(highlight=False).print(table)
+    console = Console(highlight=False)
+    width = console.width if console.is_terminal else max(console.width, _GATE_WIDTH)
+    Console(highlight=False, width=width).print(table)
     level = result["settings"]["level"]
-    _lines(
-        f"bounds: one-sided, {level:.0%} each. In brackets: test positives."
-        if labels
-        else f"bounds: one-sided, {level:.0%} each."
-    )
+    about = ". In brackets: test positives" if labels else ""
+    _lines(f"bounds: one-sided, {level:.0%} each{about}.")
     if labels:
         counts = ", ".join(
             f"{count} {name}"

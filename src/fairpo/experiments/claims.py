@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fairpo.data.base import MultiLabelData
 from fairpo.experiments.figures import Judged, LogitFigures
-from fairpo.experiments.pool import map_in_processes
+from fairpo.experiments.pool import Processes
 from fairpo.experiments.runner import ModelScores, SeedResults
 from fairpo.metrics import LabelBlockMetrics, average_precision
 from fairpo.metrics.significance import PermutationResult, holm, paired_permutation_test
@@ -32,7 +32,7 @@ def weigh_claims(
     figures: LogitFigures,
     clusters: NDArray[np.int64] | None,
     n_permutations: int,
-    n_jobs: int,
+    processes: Processes,
 ) -> dict[str, Any]:
     """Test every method that was trained from the reference.
 
@@ -65,7 +65,7 @@ def weigh_claims(
         [(figures.of(first), figures.of(second)) for first, second in pairs]
         for pairs in wanted.values()
     ]
-    found = dict(zip(wanted, map_in_processes(tool, _swap, tasks, n_jobs), strict=True))
+    found = dict(zip(wanted, processes.map(tool, _swap, tasks), strict=True))
     return {
         "n_permutations": n_permutations,
         "best_baseline": best,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -12,8 +13,8 @@ from typing import Any
 import fairpo
 from fairpo._checks import FairPOError, file_error
 from fairpo.data.base import MultiLabelData, fingerprint
-from fairpo.experiments.ledger import STUDY, Ledger
-from fairpo.experiments.pool import in_processes, in_turn
+from fairpo.experiments.ledger import RESULTS, STUDY, Ledger
+from fairpo.experiments.pool import Processes
 from fairpo.experiments.runner import (
     MethodResult,
     ModelScores,
@@ -59,6 +60,7 @@ def run_study(
     reference_digest: str = "",
     command: str = "",
     n_jobs: int = 1,
+    overwrite: bool = False,
     progress: ProgressFactory = silent,
     count: StudyProgress = uncounted,
     extra: Mapping[str, Any] = MappingProxyType({}),
@@ -74,7 +76,7 @@ def run_study(
     data : MultiLabelData
         With all three splits.
     folder : Path
-        Of the study; see :func:`open_study`.
+        Of the study; see :func:`is_done`.
     report : callable
         Adds the report to a folder that holds ``metrics.json``.
     reference : Reference, optional
@@ -85,6 +87,8 @@ def run_study(
         How to run it again, for the report.
     n_jobs : int
         Processes, each with one torch thread. Results do not depend on it.
+    overwrite : bool
+        Whether what is there goes first: trials that were done are run again.
     progress : callable
         Of the epochs of a training, where there is one process.
     count : callable
@@ -106,7 +110,10 @@ def run_study(
     ledger = Ledger(folder)
     ledger.make_folders()
     with hold(folder / ".lock"):
+        if overwrite:
+            _clear(ledger)
         (folder / CHECKSUMS).unlink(missing_ok=True)  # it is being written again
+        write_study(folder / STUDY, study)
         bench = Bench(
             replace(data, items=None),  # features are all that is read, and items may be functions
             fingerprint(data),
@@ -115,18 +122,19 @@ def run_study(
             reference_digest,
             progress if n_jobs == 1 else silent,
         )
-        conductor = _Conductor(bench, n_jobs, count)
-        conductor.train_references(study)
-        variants = [(variant, conductor.groups(variant)) for variant in study.variants()]
-        conductor.run_trials(variants)
-        metrics = {**conductor.write_up(study, variants, command), **extra}
+        with Processes(n_jobs) as processes:
+            conductor = _Conductor(bench, processes, count)
+            conductor.train_references(study)
+            variants = [(variant, conductor.groups(variant)) for variant in study.variants()]
+            conductor.run_trials(variants)
+            metrics = {**conductor.write_up(study, variants, command), **extra}
         write_summary(folder, metrics, report)
         write_checksums(folder)
     return metrics
 
 
-def open_study(folder: Path, study: Study, *, overwrite: bool, more: bool = False) -> bool:
-    """Take a folder for a study: a new one, or the one in which it was begun.
+def is_done(folder: Path, study: Study, *, overwrite: bool = False, more: bool = False) -> bool:
+    """Look at a folder before any work: whether a study is finished there, or may be run there.
 
     Parameters
     ----------
@@ -138,35 +146,36 @@ def open_study(folder: Path, study: Study, *, overwrite: bool, more: bool = Fals
         Whether the study may differ from the one begun there, whose trials are used where they
         are the same.
 
-    Returns
-    -------
-    bool
-        Whether it is finished already.
-
     Raises
     ------
     FairPOFileError
         The folder holds something else, or cannot be written.
     """
     begun = folder / STUDY
-    if begun.is_file():
-        same = read_study(begun) == study
-        if same and is_finished(folder):
-            return True
-        if not (same or more or overwrite):
-            raise file_error(
-                folder,
-                "holds another study",
-                "Choose another folder, say --overwrite, or change its settings in a study file.",
-            )
-    else:
+    if not begun.is_file():
         check_output(folder, overwrite=overwrite)
-    folder.mkdir(parents=True, exist_ok=True)
-    if overwrite:
-        for name in (CHECKSUMS, METRICS):
-            (folder / name).unlink(missing_ok=True)
-    write_study(begun, study)
-    return False
+        return False
+    same = read_study(begun) == study
+    if not (same or more or overwrite):
+        raise file_error(
+            folder,
+            "holds another study",
+            "Choose another folder, say --overwrite, or change its settings in a study file.",
+        )
+    return same and is_finished(folder)
+
+
+def _clear(ledger: Ledger) -> None:
+    """Delete a study, or the run that lies in its folder; nothing that is not ours."""
+    folder = ledger.folder
+    if (folder / CHECKSUMS).is_file():
+        for name in read_json(folder / CHECKSUMS):
+            (folder / Path(name).name).unlink(missing_ok=True)
+    for name in (CHECKSUMS, METRICS, RESULTS, STUDY):
+        (folder / name).unlink(missing_ok=True)
+    for part in (ledger.scores(""), ledger.reference("")):
+        shutil.rmtree(part.parent, ignore_errors=True)
+    ledger.make_folders()
 
 
 def is_finished(folder: Path) -> bool:
@@ -181,8 +190,8 @@ def is_finished(folder: Path) -> bool:
 class _Conductor:
     """The trials of a study in their order, in one process or several."""
 
-    def __init__(self, bench: Bench, n_jobs: int, count: StudyProgress) -> None:
-        self.bench, self.n_jobs, self.count = bench, n_jobs, count
+    def __init__(self, bench: Bench, processes: Processes, count: StudyProgress) -> None:
+        self.bench, self.processes, self.count = bench, processes, count
         self.failures: list[str] = []
 
     def train_references(self, study: Study) -> None:
@@ -234,7 +243,12 @@ class _Conductor:
             seeds = self._seeds(variant, groups, done)
             kind = "comparison" if study.kind in ("compare", "ablate") else "variant"
             metrics = summarise(
-                self.bench.data, variant.plan, seeds, kind=kind, command=command, n_jobs=self.n_jobs
+                self.bench.data,
+                variant.plan,
+                seeds,
+                kind=kind,
+                command=command,
+                processes=self.processes,
             )
             parts.append({"name": variant.name, "metrics": metrics})
         if len(parts) == 1:
@@ -283,12 +297,7 @@ class _Conductor:
         if not tasks:
             return
         advance = self.count(name, len(tasks))
-        results = (
-            in_turn(self.bench, Bench.run, tasks)
-            if self.n_jobs == 1 or len(tasks) == 1
-            else in_processes(self.bench, Bench.run, tasks, self.n_jobs)
-        )
-        for task, result in results:
+        for task, result in self.processes.each(self.bench, type(self.bench).run, tasks):
             advance()
             yield task, result
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fairpo.data.base import MultiLabelData
 from fairpo.decisions import DecisionSettings
-from fairpo.experiments.pool import map_in_processes
+from fairpo.experiments.pool import Processes
 from fairpo.experiments.runner import ModelScores, SeedResults
 from fairpo.metrics import (
     BootstrapResult,
@@ -76,8 +76,8 @@ class LogitFigures:
     decisions : DecisionSettings
     clusters : int array, shape (test rows,), optional
     n_resamples : int
-    n_jobs : int
-        Processes.
+    processes : Processes
+        For the resamples.
     """
 
     metrics: tuple[str, ...] = METRICS
@@ -90,7 +90,7 @@ class LogitFigures:
         decisions: DecisionSettings,
         clusters: NDArray[np.int64] | None,
         n_resamples: int,
-        n_jobs: int,
+        processes: Processes,
     ) -> None:
         models = [seed.start for seed in seeds]
         models += [model for seed in seeds for r in seed.results for model in (r.selected, r.last)]
@@ -103,7 +103,7 @@ class LogitFigures:
             clusters,
             n_resamples,
         )
-        resampled = map_in_processes(tool, _resample, list(self.judged.values()), n_jobs)
+        resampled = processes.map(tool, _resample, list(self.judged.values()))
         self._found = dict(zip(self.judged, resampled, strict=True))
 
     def of(self, model: ModelScores) -> Judged:

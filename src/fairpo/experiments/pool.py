@@ -1,4 +1,4 @@
-"""Several processes at the trials of a study: one torch thread each, one trial at a time."""
+"""Processes that share the work of a study: one torch thread each, one task at a time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any, TypeVar
+from types import TracebackType
+from typing import Any, Self, TypeVar
 
 import torch
 
@@ -16,7 +17,7 @@ Tool = TypeVar("Tool")
 Found = TypeVar("Found")
 
 _tool: Any = None
-"""What this process works with, unpacked once."""
+"""What this process works with at present."""
 
 
 def cores() -> int:
@@ -24,10 +25,107 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def in_turn(
+class Processes:
+    """Processes that are started when they are first needed, and kept until the block ends.
+
+    Each is a pool of its own, so that one that dies takes its task with it and no other. They are
+    started afresh, never forked from a process with threads.
+
+    Parameters
+    ----------
+    n_jobs : int
+        How many; with 1 the work is done in this process.
+    """
+
+    def __init__(self, n_jobs: int = 1) -> None:
+        self.n_jobs = n_jobs
+        self._idle: list[ProcessPoolExecutor] = []
+        self._busy: list[ProcessPoolExecutor] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        for process in (*self._idle, *self._busy):
+            process.shutdown(wait=error is None, cancel_futures=True)
+        self._idle, self._busy = [], []
+
+    def each(
+        self, tool: Tool, work: Callable[[Tool, Task], Found], tasks: Sequence[Task]
+    ) -> Iterator[tuple[Task, Found | Exception]]:
+        """Do tasks; yield each with its result, or with what went wrong, as it ends.
+
+        Parameters
+        ----------
+        tool : object
+            Sent to each process once.
+        work : callable
+            Of a module, so that processes find it: ``work(tool, task)``.
+        tasks : sequence
+        """
+        if self.n_jobs == 1:
+            yield from _here(tool, work, tasks)
+            return
+        waiting = list(reversed(tasks))
+        running: dict[Future[Found], tuple[Task, ProcessPoolExecutor]] = {}
+        told: set[int] = set()
+        while waiting or running:
+            while waiting and len(running) < self.n_jobs:
+                task, process = waiting.pop(), self._next()
+                first = () if id(process) in told else (tool,)
+                told.add(id(process))
+                running[process.submit(_do, work, task, *first)] = task, process
+            ended, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in ended:
+                task, process = running.pop(future)
+                self._busy.remove(process)
+                error = future.exception()
+                if isinstance(error, BrokenProcessPool):
+                    process.shutdown()
+                    error = RuntimeError("its process died: killed, or out of memory")
+                else:
+                    self._idle.append(process)
+                if error is not None and not isinstance(error, Exception):
+                    raise error
+                yield task, future.result() if error is None else error
+
+    def map(
+        self, tool: Tool, work: Callable[[Tool, Task], Found], tasks: Sequence[Task]
+    ) -> list[Found]:
+        """Do tasks; the results are in the tasks' order.
+
+        Raises
+        ------
+        Exception
+            Of the first task that failed.
+        """
+        if self.n_jobs == 1 or len(tasks) == 1:
+            return [work(tool, task) for task in tasks]
+        found: dict[int, Found] = {}
+        for (number, _), result in self.each((tool, work), _numbered, list(enumerate(tasks))):
+            if isinstance(result, Exception):
+                raise result
+            found[number] = result
+        return [found[number] for number in range(len(tasks))]
+
+    def _next(self) -> ProcessPoolExecutor:
+        if not self._idle:
+            self._idle.append(
+                ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=_begin)
+            )
+        process = self._idle.pop()
+        self._busy.append(process)
+        return process
+
+
+def _here(
     tool: Tool, work: Callable[[Tool, Task], Found], tasks: Sequence[Task]
 ) -> Iterator[tuple[Task, Found | Exception]]:
-    """Do tasks here, one by one; yield each with its result, or with what went wrong."""
     for task in tasks:
         try:
             result: Found | Exception = work(tool, task)
@@ -36,89 +134,17 @@ def in_turn(
         yield task, result
 
 
-def in_processes(
-    tool: Tool,
-    work: Callable[[Tool, Task], Found],
-    tasks: Sequence[Task],
-    n_jobs: int,
-) -> Iterator[tuple[Task, Found | Exception]]:
-    """Do tasks in processes; yield as :func:`in_turn`, each as it ends.
-
-    Parameters
-    ----------
-    tool : object
-        Sent to each process once.
-    work : callable
-        Of a module, so that processes find it: ``work(tool, task)``.
-    tasks : sequence
-    n_jobs : int
-        Processes. Each is a pool of its own, so that one that dies takes its task with it and
-        no other.
-
-    Notes
-    -----
-    Processes are started afresh, never forked from one with threads.
-    """
-    waiting = list(reversed(tasks))
-    running: dict[Future[Found], tuple[Task, ProcessPoolExecutor]] = {}
-    idle = [_new_process(tool) for _ in range(min(n_jobs, len(tasks)))]
-    try:
-        while waiting or running:
-            while waiting and idle:
-                task, process = waiting.pop(), idle.pop()
-                running[process.submit(_do, work, task)] = task, process
-            ended, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in ended:
-                task, process = running.pop(future)
-                error = future.exception()
-                if isinstance(error, BrokenProcessPool):
-                    process.shutdown()
-                    process = _new_process(tool)
-                    error = RuntimeError("its process died: killed, or out of memory")
-                idle.append(process)
-                if error is not None and not isinstance(error, Exception):
-                    raise error
-                yield task, future.result() if error is None else error
-    finally:
-        for process in (*idle, *(process for _, process in running.values())):
-            process.shutdown(wait=not running, cancel_futures=True)
-
-
-def map_in_processes(
-    tool: Tool, work: Callable[[Tool, Task], Found], tasks: Sequence[Task], n_jobs: int
-) -> list[Found]:
-    """Do tasks, here or in processes; the results are in the tasks' order.
-
-    Raises
-    ------
-    Exception
-        Of the first task that failed.
-    """
-    if n_jobs == 1 or len(tasks) <= 1:
-        return [work(tool, task) for task in tasks]
-    found: dict[int, Found] = {}
-    numbered = list(enumerate(tasks))
-    for (number, _), result in in_processes((tool, work), _numbered, numbered, n_jobs):
-        if isinstance(result, Exception):
-            raise result
-        found[number] = result
-    return [found[number] for number in range(len(tasks))]
-
-
 def _numbered(tool: tuple[Any, Callable[[Any, Any], Any]], task: tuple[int, Any]) -> Any:
     return tool[1](tool[0], task[1])
 
 
-def _new_process(tool: Any) -> ProcessPoolExecutor:
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(1, context, initializer=_take, initargs=(tool,))
-
-
-def _take(tool: Any) -> None:
-    global _tool
+def _begin() -> None:
     torch.set_num_threads(1)
-    _tool = tool
 
 
-def _do(work: Callable[[Any, Any], Found], task: Any) -> Found:
+def _do(work: Callable[[Any, Any], Found], task: Any, *tool: Any) -> Found:
+    """Do a task with the tool that comes with it, or with the one that came last."""
+    global _tool
+    if tool:
+        (_tool,) = tool
     return work(_tool, task)

@@ -94,6 +94,13 @@ class MethodResult:
     trace: list[dict[str, Any]]
     notes: list[str]
 
+    def trained(self) -> tuple[str, ModelScores]:
+        """Return the epoch that shows what the training did, by name, and its scores.
+
+        The selected one, or the last one where the reference was returned.
+        """
+        return ("last", self.last) if self.fell_back else ("selected", self.selected)
+
 
 @dataclass(frozen=True)
 class SeedResults:

@@ -65,6 +65,7 @@ class Study(Plan):
         """Add what every study needs: the reference, and the ablations of the methods named."""
         if not isinstance(values, dict):
             return values
+        values = {name: value for name, value in values.items() if value is not None}
         methods = [*values.get("methods", cls.model_fields["methods"].default)]
         if values.get("kind") == "ablate":
             methods = [

@@ -18,8 +18,10 @@ import fairpo
 from fairpo._checks import FairPOError, FairPOWarning
 from fairpo.data.base import MultiLabelData, Targets, dense_targets, positive_counts
 from fairpo.experiments.claims import weigh_claims
+from fairpo.experiments.evidence import gather_evidence
 from fairpo.experiments.figures import LEVEL, BlockFigures, Figures, LogitFigures, judge
 from fairpo.experiments.plan import Plan
+from fairpo.experiments.pool import Processes
 from fairpo.experiments.runner import MethodResult, ModelScores, SeedResults, SplitScores
 from fairpo.groups import LabelGroups
 from fairpo.metrics import (
@@ -47,7 +49,7 @@ def summarise(
     *,
     kind: str,
     command: str,
-    n_jobs: int = 1,
+    processes: Processes | None = None,
 ) -> dict[str, Any]:
     """Build the content of ``metrics.json``.
 
@@ -59,8 +61,8 @@ def summarise(
     kind : "comparison" or "run"
     command : str
         How to run it again.
-    n_jobs : int
-        Processes at the resamples.
+    processes : Processes, optional
+        For resamples and tests; this process alone when not given.
 
     Returns
     -------
@@ -69,15 +71,16 @@ def summarise(
     groups = seeds[0].groups
     test = data.rows("test")
     clusters = None if data.clusters is None else data.clusters[test]
+    processes = processes or Processes()
     figures: Figures
     claims: dict[str, Any] | None = None
     if isinstance(seeds[0].start.test, LabelBlockMetrics):
         figures = BlockFigures(clusters, plan.n_resamples)
     else:
         figures = of_logits = LogitFigures(
-            data, seeds, plan.decisions, clusters, plan.n_resamples, n_jobs
+            data, seeds, plan.decisions, clusters, plan.n_resamples, processes
         )
-        claims = weigh_claims(data, seeds, of_logits, clusters, plan.n_permutations, n_jobs)
+        claims = weigh_claims(data, seeds, of_logits, clusters, plan.n_permutations, processes)
     return {
         "kind": kind,
         "plan": plan.model_dump(mode="json"),
@@ -120,6 +123,7 @@ def summarise(
         "trace": _traces(seeds),
         "undefined": _undefined(data, seeds, groups),
         "notes": _notes(seeds, groups, data),
+        "evidence": gather_evidence(data, plan, seeds),
     }
 
 

@@ -16,7 +16,7 @@ from fairpo._checks import value_error
 from fairpo.data.base import MultiLabelData, fingerprint
 from fairpo.experiments.conduct import StudyProgress, run_study, uncounted
 from fairpo.experiments.ledger import STUDY, Ledger, digest
-from fairpo.experiments.pool import in_processes, in_turn
+from fairpo.experiments.pool import Processes
 from fairpo.experiments.runner import ProgressFactory, silent
 from fairpo.experiments.search import Choices, setting_type
 from fairpo.experiments.study import Study, write_study
@@ -319,16 +319,12 @@ class _Search:
     def _run_some(self, missing: int, n_jobs: int, count: StudyProgress) -> None:
         advance = count("trials", missing)
         slots = [uuid.uuid4().hex for _ in range(missing)]
-        work = _Search.run_slot
-        if n_jobs == 1 or missing == 1:
-            results = in_turn(self, work, slots)
-        else:
-            results = in_processes(self, work, slots, n_jobs)
-        for slot, result in results:
-            if isinstance(result, Exception):
-                with self.store.open() as trials:
-                    trials.bury(slot, result)
-            advance()
+        with Processes(n_jobs) as processes:
+            for slot, result in processes.each(self, _Search.run_slot, slots):
+                if isinstance(result, Exception):
+                    with self.store.open() as trials:
+                        trials.bury(slot, result)
+                advance()
 
 
 class _BestEpoch:

@@ -1,7 +1,11 @@
 """Reports: from ``metrics.json`` to one page that opens offline.
 
-- :mod:`~fairpo.report.charts`: the pictures, data in, chart out.
-- :mod:`~fairpo.report.html`: the page around them.
+- :mod:`~fairpo.report.html`: reads the file, writes the page.
+- :mod:`~fairpo.report.comparison`: the page of one comparison or run.
+- :mod:`~fairpo.report.rows`, :mod:`~fairpo.report.verdicts`, :mod:`~fairpo.report.evidence`: what
+  it says, as rows and in words.
+- :mod:`~fairpo.report.charts`, :mod:`~fairpo.report.score_charts`: data in, chart out.
+- :mod:`~fairpo.report.page`: templates that escape, and the runtime of the pictures.
 - :mod:`~fairpo.report.markdown`: the main table as text.
 
 Nothing here needs torch: a report can be rendered where only the results are.

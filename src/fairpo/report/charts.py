@@ -51,7 +51,8 @@ def trade_off(
     -------
     LayerChart
         The reference is the origin, a square. Each method is named once, at its selected epoch,
-        and its last epoch too where that lies elsewhere.
+        and its last epoch too where that lies elsewhere. A stepped line joins the points, the
+        reference among them, that no other beats in both.
     """
     base = alt.Chart()
     span = {axis: _span(points, axis) for axis in "xy"}
@@ -81,16 +82,35 @@ def trade_off(
     zero = alt.Chart(alt.Data(values=[{"x": 0, "y": 0}]))
     rule = zero.mark_rule(color=_GREY, strokeDash=[4, 3])
     reference = zero.mark_point(shape="square", filled=True, size=80, color=_GREY, opacity=1)
+    front = alt.Chart(alt.Data(values=pareto_front(points)))
+    step = front.mark_line(interpolate="step-before", color=_GREY, strokeWidth=1.5, opacity=0.8)
     chart = alt.layer(
         rule.encode(x=x),
         rule.encode(y=y),
+        step.encode(x, y),
         *whiskers,
         reference.encode(x, y),
         *marks,
         *_names(points, span, (x, y, colour)),
         data=alt.Data(values=points),
     )
-    return _styled(chart.properties(width="container", height=_HEIGHT), f"{y_title} by {x_title}")
+    return styled(chart.properties(width="container", height=_HEIGHT), f"{y_title} by {x_title}")
+
+
+def pareto_front(points: list[dict[str, Any]]) -> list[dict[str, float]]:
+    """Return the ``x`` and ``y`` that no other point beats in both, by ``x``; the origin is one.
+
+    Examples
+    --------
+    >>> pareto_front([{"x": 2.0, "y": -1.0}, {"x": 1.0, "y": -2.0}, {"x": -1.0, "y": 1.0}])
+    [{'x': -1.0, 'y': 1.0}, {'x': 0.0, 'y': 0.0}, {'x': 2.0, 'y': -1.0}]
+    """
+    front: list[dict[str, float]] = []
+    places = {(0.0, 0.0), *((float(point["x"]), float(point["y"])) for point in points)}
+    for x, y in sorted(places, reverse=True):
+        if not front or y > front[-1]["y"]:
+            front.append({"x": x, "y": y})
+    return front[::-1]
 
 
 def per_label(
@@ -101,8 +121,9 @@ def per_label(
     Parameters
     ----------
     rows : list of dict
-        ``label``, ``group``, ``train_positives``, ``before`` and ``after`` (a list, one entry a
-        view, None where undefined) in points; in the order in which they are to be drawn.
+        ``label``, ``group``, ``train_positives``, ``test_positives``, ``before`` and ``after`` (a
+        list, one entry a view, None where undefined) in points; in the order in which they are to
+        be drawn.
     views : list of str
         What "after" can be. The parameter ``view`` of the chart, a position in this list, says
         which one is drawn.
@@ -116,7 +137,7 @@ def per_label(
     chart = _changes(rows, groups) if many else _dumbbells(rows, groups)
     view = alt.param(name="view", value=start)
     text = "Average precision of each label under the reference and under a method"
-    return _styled(chart.add_params(view), f"{text}: {', '.join(views)}")
+    return styled(chart.add_params(view), f"{text}: {', '.join(views)}")
 
 
 def trace(rows: list[dict[str, Any]], groups: list[str], title: str) -> alt.Chart:
@@ -132,7 +153,7 @@ def trace(rows: list[dict[str, Any]], groups: list[str], title: str) -> alt.Char
         Of the quantity. A "weight" is drawn from 0 to 1.
     """
     scale = alt.Scale(domain=[0, 1]) if title == "weight" else alt.Scale(zero=True, nice=True)
-    dashes = alt.Scale(domain=groups, range=[DASHES[k % len(DASHES)] for k in range(len(groups))])
+    dashes = alt.Scale(domain=groups, range=group_dashes(groups))
     chart = (
         alt.Chart(alt.Data(values=rows))
         .mark_line(strokeWidth=1.5, opacity=0.8)
@@ -150,7 +171,12 @@ def trace(rows: list[dict[str, Any]], groups: list[str], title: str) -> alt.Char
             autosize=alt.AutoSizeParams(type="fit", contains="padding"),
         )
     )
-    return _styled(chart, f"{title} of each group by epoch")
+    return styled(chart, f"{title} of each group by epoch")
+
+
+def group_dashes(groups: list[str]) -> list[list[int]]:
+    """Return the dash of each group's lines."""
+    return [DASHES[k % len(DASHES)] for k in range(len(groups))]
 
 
 def group_colours(groups: list[str]) -> list[str]:
@@ -237,7 +263,8 @@ def _line(row: dict[str, Any]) -> str:
 
 
 def _label_tooltip() -> list[Any]:
-    return ["label:N", "group:N", "train_positives:Q", *_numbers("before", "now", "change")]
+    counts = [alt.Tooltip(f"{part}_positives:Q", format=",") for part in ("train", "test")]
+    return ["label:N", "group:N", *counts, *_numbers("before", "now", "change")]
 
 
 def _group_colour(groups: list[str], legend: alt.Legend | None = None) -> alt.Color:
@@ -371,7 +398,8 @@ def _candidates() -> Iterator[tuple[float, float, float, str]]:
                 yield 8.0 * ring - 2, 0, (2 + distance) * sign, "center"
 
 
-def _styled(chart: Any, description: str) -> Any:
+def styled(chart: Any, description: str) -> Any:
+    """Give a chart the look of all others, and its words for who cannot see it."""
     return (
         chart.properties(background="transparent", description=description)
         .configure(font="system-ui, -apple-system, Segoe UI, Roboto, sans-serif", padding=4)

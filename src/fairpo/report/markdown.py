@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fairpo.report.html import METRIC_TITLES
+from fairpo.report.wording import METRIC_TITLES
 
 _SHORT = {"privileged": "P", "non_privileged": "N"}
 

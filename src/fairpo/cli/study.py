@@ -1,0 +1,141 @@
+"""``fairpo study``, ``ablate``, ``partitions``: studies from a file, and two with a name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fairpo._checks import file_error, value_error
+from fairpo.cli import options
+from fairpo.cli.compare import conduct
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, add_completion=False)
+
+_PARTITIONS = (
+    "rarest:10%,rarest:20%,rarest:30%,rarest:40%,rarest:50%,frequent:20%,worst:20%,random:20%"
+)
+
+Seeds = Annotated[int, typer.Option(min=1, help="Number of seeds.")]
+
+
+@app.command()
+def init(
+    file: Annotated[Path, typer.Argument(help="File to write, such as study.yaml.")],
+    kind: Annotated[
+        str, typer.Option(help="compare, ablate, partitions or sensitivity.")
+    ] = "compare",
+    overwrite: options.Overwrite = False,
+) -> None:
+    """Write a study with every setting, its default and what it means."""
+    from fairpo.experiments.study_file import commented
+    from fairpo.models.checkpoint import write_atomic
+
+    text = commented(kind)
+    if file.exists() and not overwrite:
+        raise file_error(file, "already exists", "Choose another file, or say --overwrite.")
+    write_atomic(file, text.encode())
+    print(f"{file}: change it, then run `fairpo study run {file} --out runs/{file.stem}`")
+
+
+@app.command()
+def run(
+    file: Annotated[Path, typer.Argument(help="Study file, or the folder of a study.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder; one that holds trials of it goes on.")
+    ] = None,
+    jobs: options.Jobs = None,
+    overwrite: options.Overwrite = False,
+    as_json: options.Json = False,
+) -> None:
+    """Run a study file; trials that are done are not run again."""
+    from fairpo.experiments.ledger import STUDY
+    from fairpo.experiments.study import read_study
+
+    if out is None and not file.is_dir():
+        raise value_error("--out", must="be given with a study file", got="none")
+    study = read_study(file / STUDY if file.is_dir() else file)
+    folder = file if out is None else out
+    conduct(study, folder, (None, "logits"), jobs, overwrite, as_json, more=True)
+
+
+def ablate(
+    data: options.Data,
+    out: options.Out,
+    methods: Annotated[
+        str, typer.Option(help="FairPO methods to take parts out of, with commas between.")
+    ] = "fairpo-dpo,fairpo-simpo,fairpo-cpo",
+    seeds: Seeds = 2,
+    privileged: options.Privileged = "rarest:20%",
+    preset: options.Preset = "paper-v1",
+    training_preset: options.TrainingPreset = "default",
+    settings: options.Settings = None,
+    data_root: options.DataRoot = None,
+    reading: options.Reading = None,
+    fetch: options.Fetch = False,
+    jobs: options.Jobs = None,
+    overwrite: options.Overwrite = False,
+    as_json: options.Json = False,
+) -> None:
+    """Take the preference, the constraint and the weights out of each method in turn.
+
+    Cross-entropy continued for the same budget stands beside them.
+    """
+    told = options.data_options(reading, None, data_root, None, fetch)
+    names = ("bce-continued", *(name.strip() for name in methods.split(",")))
+    plan = options.make_plan(
+        data, names, privileged, tuple(range(seeds)), preset, training_preset, settings, told
+    )
+    _run(plan, {"kind": "ablate"}, out, jobs, overwrite, as_json)
+
+
+def partitions(
+    data: options.Data,
+    out: options.Out,
+    choices: Annotated[
+        str,
+        typer.Option(
+            help="Choices of privileged labels, with commas between. Names of labels go into a "
+            "study file."
+        ),
+    ] = _PARTITIONS,
+    methods: Annotated[
+        str, typer.Option(help="With commas between.")
+    ] = "bce-continued,bce-reweighted,fairpo-dpo",
+    seeds: Seeds = 2,
+    preset: options.Preset = "paper-v1",
+    training_preset: options.TrainingPreset = "default",
+    settings: options.Settings = None,
+    data_root: options.DataRoot = None,
+    reading: options.Reading = None,
+    fetch: options.Fetch = False,
+    jobs: options.Jobs = None,
+    overwrite: options.Overwrite = False,
+    as_json: options.Json = False,
+) -> None:
+    """Run the same methods under other choices of the privileged labels."""
+    told = options.data_options(reading, None, data_root, None, fetch)
+    names = tuple(name.strip() for name in methods.split(","))
+    specs = tuple(spec.strip() for spec in choices.split(","))
+    plan = options.make_plan(
+        data, names, specs[0], tuple(range(seeds)), preset, training_preset, settings, told
+    )
+    _run(plan, {"kind": "partitions", "partitions": specs}, out, jobs, overwrite, as_json)
+
+
+def _run(
+    plan: Any,
+    own: dict[str, Any],
+    out: Path,
+    jobs: int | None,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    from fairpo._checks import build_settings
+    from fairpo.experiments.study import Study
+
+    shared = {name: getattr(plan, name) for name in type(plan).model_fields}
+    study = build_settings(Study, {**shared, **own})
+    study.check()
+    conduct(study, out, (None, "logits"), jobs, overwrite, as_json)
