@@ -6,7 +6,8 @@ import re
 import pytest
 
 from fairpo.report import render_report
-from fairpo.report.variants import labels_of_variants, variant_rows
+from fairpo.report.comparison import comparison_charts
+from fairpo.report.variants import labels_of_variants, variant_rows, variants_charts
 from tests.report.examples import (
     EVIL,
     example,
@@ -39,6 +40,14 @@ def test_every_picture_has_its_place_and_every_table_a_caption():
         assert found.tags.count("table") == found.tags.count("caption")
         assert not re.findall(r"<th(?![^>]*scope=)[ >]", page)
         assert not [v for n, v in found.attributes if n in ("src", "href") and v[0] != "#"]
+
+
+def test_every_picture_keeps_to_the_schema():
+    made = with_evidence(example(70))
+    pages = [comparison_charts(made), comparison_charts({**example(), "sweep": sweep_of()})]
+    for drawn in (*pages, variants_charts(study_of(NAMES)), variants_charts(sensitivity())):
+        for chart in drawn.values():
+            chart.to_dict(validate=True)
 
 
 def test_a_row_for_each_variant_and_method_leads_to_its_section():
