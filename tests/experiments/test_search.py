@@ -81,7 +81,7 @@ def test_a_file_that_is_no_space(tmp_path, text):
         (["beta=-1:2"], "FairPOSettings.beta must be greater than 0"),
         (["batch_size=1.5:4"], "TrainingSettings.batch_size must be a valid integer"),
         (["weight_rule=1:2"], "FairPOSettings.weight_rule must be 'raw'"),
-        (["weight_rule=raw,exces"], "FairPOSettings.weight_rule must be 'raw'"),
+        (["weight_rule=raw,rawest"], "FairPOSettings.weight_rule must be 'raw'"),
         (["tolerance_points=0:5"], "overrides of fairpo-dpo must leave .* got tolerance_points"),
         (["epochs=1:5"], "search must leave epochs, the budget, the same for all"),
     ],

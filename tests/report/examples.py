@@ -191,3 +191,48 @@ def text_of(page):
     """What is read, without scripts and style."""
     bare = re.sub(r"<(script|style).*?</\1>", "", page, flags=re.S)
     return " ".join("".join(outline(bare).text).split())
+
+
+def study_of(names, kind="partitions", grid=None, **options):
+    """Figures of a study with these variants."""
+    return {
+        "kind": kind,
+        "title": f"example: {kind}, {len(names)} variants",
+        "plan": {"data": "example", "kind": kind, "grid": grid or {}},
+        "variants": [{"name": name, "metrics": example(**options)} for name in names],
+        "notes": [],
+        "command": "fairpo partitions example",
+        "version": "0",
+    }
+
+
+def sweep_of(n_trials=6):
+    """The entry of a sweep, one trial of which failed."""
+    rng = np.random.default_rng(0)
+    trials = [
+        {
+            "number": k,
+            "state": "complete",
+            "settings": {"beta": 0.1 * (k + 1), "weight_rule": "raw"},
+            "values": [0.5 + 0.01 * k],
+            "privileged": 0.5 + 0.01 * k,
+            "non_privileged": 0.8,
+            "non_privileged_change": float(rng.normal(0, 0.01)),
+            "selected_epochs": [3],
+            "error": None,
+        }
+        for k in range(n_trials - 1)
+    ]
+    failed = {**trials[0], "number": n_trials - 1, "state": "fail", "values": None}
+    figures = ("privileged", "non_privileged", "non_privileged_change")
+    trials.append({**failed, **dict.fromkeys(figures)})
+    return {
+        "method": "fairpo-dpo",
+        "objective": "pareto",
+        "search": {"beta": "0.1:1", "weight_rule": ["raw", "excess"]},
+        "reference": {"privileged": 0.5, "non_privileged": 0.8},
+        "trials": trials,
+        "front": [2, 4],
+        "chosen": [4],
+        "importance": {"beta": 0.75, "weight_rule": 0.25},
+    }

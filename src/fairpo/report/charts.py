@@ -242,7 +242,7 @@ def _changes(rows: list[dict[str, Any]], groups: list[str]) -> alt.LayerChart:
     # The largest group is drawn first, so that a small one lies on top.
     sizes = {group: sum(row["group"] == group for row in rows) for group in groups}
     ordered = sorted(rows, key=lambda row: -sizes[row["group"]])
-    legend = alt.Legend(orient="top")
+    colour, shape = group_scales(groups)
     points = _viewed().mark_point(size=34, filled=True, opacity=0.6)
     zero = alt.Chart(alt.Data(values=[{"zero": 0}])).mark_rule(color=_GREY, strokeDash=[4, 3])
     return alt.layer(
@@ -250,8 +250,8 @@ def _changes(rows: list[dict[str, Any]], groups: list[str]) -> alt.LayerChart:
         points.encode(
             frequency,
             alt.Y("change:Q", title="change of average precision, points"),
-            color=_group_colour(groups, legend),
-            shape=_group_shape(groups, legend),
+            color=colour,
+            shape=shape,
             tooltip=_label_tooltip(),
         ),
         data=alt.Data(values=ordered),
@@ -265,6 +265,12 @@ def _line(row: dict[str, Any]) -> str:
 def _label_tooltip() -> list[Any]:
     counts = [alt.Tooltip(f"{part}_positives:Q", format=",") for part in ("train", "test")]
     return ["label:N", "group:N", *counts, *_numbers("before", "now", "change")]
+
+
+def group_scales(groups: list[str]) -> tuple[alt.Color, alt.Shape]:
+    """Colour and shape of each group, with a legend above the picture."""
+    legend = alt.Legend(orient="top")
+    return _group_colour(groups, legend), _group_shape(groups, legend)
 
 
 def _group_colour(groups: list[str], legend: alt.Legend | None = None) -> alt.Color:
@@ -400,23 +406,26 @@ def _candidates() -> Iterator[tuple[float, float, float, str]]:
 
 def styled(chart: Any, description: str) -> Any:
     """Give a chart the look of all others, and its words for who cannot see it."""
-    return (
-        chart.properties(background="transparent", description=description)
-        .configure(font="system-ui, -apple-system, Segoe UI, Roboto, sans-serif", padding=4)
-        .configure_view(stroke=None)
-        .configure_axis(
-            labelColor=_GREY,
-            titleColor=_GREY,
-            gridColor=_GREY,
-            gridOpacity=0.18,
-            domainColor=_GREY,
-            domainOpacity=0.5,
-            tickColor=_GREY,
-            tickOpacity=0.5,
-            labelFontSize=12,
-            titleFontSize=12,
-            titleFontWeight="normal",
-            titlePadding=8,
-        )
-        .configure_legend(labelColor=_GREY, labelFontSize=12, labelOpacity=1, symbolOpacity=1)
+    axis = alt.AxisConfig(
+        labelColor=_GREY,
+        titleColor=_GREY,
+        gridColor=_GREY,
+        gridOpacity=0.18,
+        domainColor=_GREY,
+        domainOpacity=0.5,
+        tickColor=_GREY,
+        tickOpacity=0.5,
+        labelFontSize=12,
+        titleFontSize=12,
+        titleFontWeight="normal",
+        titlePadding=8,
+    )
+    legend = alt.LegendConfig(labelColor=_GREY, labelFontSize=12, labelOpacity=1, symbolOpacity=1)
+    # In one call: each copies the data.
+    return chart.properties(background="transparent", description=description).configure(
+        font="system-ui, -apple-system, Segoe UI, Roboto, sans-serif",
+        padding=4,
+        view=alt.ViewConfig(stroke=None),
+        axis=axis,
+        legend=legend,
     )

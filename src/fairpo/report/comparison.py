@@ -23,6 +23,7 @@ from fairpo.report.rows import (
     trace_table,
     trade_off_points,
 )
+from fairpo.report.sweep import sweep_charts, sweep_content
 from fairpo.report.verdicts import lead, method_verdict
 from fairpo.report.wording import METRIC_TITLES, words
 
@@ -65,6 +66,7 @@ def render_comparison(metrics: dict[str, Any]) -> str:
         trace=trace_table(metrics),
         keys=_keys(groups),
         evidence=evidence,
+        sweep=sweep_content(metrics),
         embedded_evidence=embedded(evidence and evidence["labels"]),
     )
 
@@ -83,7 +85,7 @@ def comparison_charts(metrics: dict[str, Any]) -> dict[str, alt.TopLevelMixin]:
     for number, (_, lines) in enumerate(trace_panels(metrics)):
         for quantity, line in lines.items():
             drawn[f"{quantity}-{number}"] = charts.trace(line, groups, quantity)
-    return drawn | evidence_charts(metrics, largest_rise(metrics))
+    return drawn | sweep_charts(metrics) | evidence_charts(metrics, largest_rise(metrics))
 
 
 def _first_view(metrics: dict[str, Any]) -> int:

@@ -11,6 +11,7 @@ from jinja2 import UndefinedError
 
 from fairpo._checks import file_error
 from fairpo.report.comparison import render_comparison
+from fairpo.report.variants import render_variants
 
 _FAULTS = (ValueError, LookupError, TypeError, AttributeError, UndefinedError)
 """What figures that are not those of a report make the code below raise."""
@@ -48,7 +49,7 @@ def render_report(metrics: dict[str, Any]) -> str:
     metrics : dict
         The content of ``metrics.json``.
     """
-    return render_comparison(metrics)
+    return render_variants(metrics) if "variants" in metrics else render_comparison(metrics)
 
 
 def _read(source: Path) -> Any:

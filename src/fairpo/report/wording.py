@@ -56,6 +56,11 @@ def probability(value: float | None) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
+def setting(value: object) -> str:
+    """The value of a setting, three figures of it."""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
 def words(name: object) -> str:
     """A name of ours without its underscores."""
     return str(name).replace("_", "-")

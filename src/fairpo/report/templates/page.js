@@ -98,10 +98,41 @@ follow("model", showModel);
 follow("label", showLabel);
 follow("method", showLabel);
 
+// -- labels of one variant of a study
+
+const study = stored("labels-of-variants");
+function showVariant() {
+  const variant = study.variants[chosen("variant")], after = variant.after[chosen("variant-method")];
+  const rows = study.labels.map(([label, train, test], k) => {
+    const before = variant.before[k], now = after[k], known = before !== null && now !== null;
+    const group = variant.group[k] < 0 ? "no group" : study.groups[variant.group[k]];
+    return {label, group, train_positives: train, test_positives: test, before, now, change: known ? now - before : null};
+  });
+  const view = views["labels-of-variant"];
+  if (view) view.data("labels", rows.filter(row => row.change !== null)).runAsync();
+  const shown = (value, sign) => value === null ? "\u2013" : minus((sign && value > 0 ? "+" : "") + (Math.abs(value) < 0.05 ? 0 : value).toFixed(1));
+  fill("label-table", rows.map(row => {
+    const head = cell(row.label, "th"), group = cell(row.group);
+    head.className = "name";
+    group.className = "left";
+    return [head, group, cell(row.train_positives), cell(row.test_positives), cell(shown(row.before)), cell(shown(row.now)), cell(shown(row.change, true))];
+  }));
+  document.querySelectorAll("#label-table [aria-sort]").forEach(heading => heading.setAttribute("aria-sort", "none"));
+  const name = document.createElement("b");
+  name.textContent = document.getElementById("variant").selectedOptions[0].text;
+  document.getElementById("chosen-variant").replaceChildren(name, ", " + study.methods[chosen("variant-method")]);
+  const find = document.getElementById("find");
+  find.dispatchEvent(new Event("input"));
+}
+for (const id of ["variant", "variant-method"]) follow(id, showVariant);
+const open = () => { const target = document.getElementById(location.hash.slice(1)); if (target && target.tagName === "DETAILS") target.open = true; };
+addEventListener("hashchange", open);
+open();
+
 // -- tables: a heading sorts, a field finds
 
 const words = new Intl.Collator(undefined, {numeric: true});
-const number = cell => parseFloat((cell.querySelector("i") || cell).textContent.replace("\u2212", "-").replaceAll(",", ""));
+const number = cell => parseFloat("value" in cell.dataset ? cell.dataset.value : (cell.querySelector("i") || cell).textContent.replace("\u2212", "-").replaceAll(",", ""));
 for (const table of document.querySelectorAll("table.sortable")) {
   const headings = [...table.querySelectorAll("th[data-sort]")];
   headings.forEach((heading, index) => heading.querySelector("button").addEventListener("click", () => {
@@ -125,7 +156,7 @@ for (const field of document.querySelectorAll("[data-finds]")) {
     const wanted = field.value.trim().toLowerCase();
     let count = 0;
     for (const row of rows) {
-      row.hidden = !row.cells[0].textContent.toLowerCase().includes(wanted);
+      row.hidden = ![...row.cells].some((cell, k) => (k === 0 || cell.className === "left") && cell.textContent.toLowerCase().includes(wanted));
       count += !row.hidden;
     }
     field.closest(".bar").querySelector("[role=status]").textContent = wanted ? count + " of " + rows.length : "";
