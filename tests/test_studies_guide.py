@@ -29,6 +29,8 @@ def test_a_command_runs(place, line):
     words = [word.replace("digits", "small.npz") for word in shlex.split(line)[1:]]
     if words[0] in ("compare", "ablate", "partitions"):
         words += ["--jobs", "1", *FAST]
+    if words[0] == "sweep":
+        words += ["--jobs", "1", "--trials", "3", *FAST]
     if words[:2] == ["study", "run"]:
         words += ["--jobs", "1"]
         settings = yaml.safe_load((place / "beta.yaml").read_text())
