@@ -17,6 +17,7 @@ from fairpo.cli.embed import embed
 from fairpo.cli.evaluate import evaluate
 from fairpo.cli.methods import methods
 from fairpo.cli.predict import predict
+from fairpo.cli.report import report
 from fairpo.cli.study import ablate, partitions
 from fairpo.cli.study import app as study_app
 from fairpo.cli.sweep import sweep
@@ -40,6 +41,7 @@ for command in (
     ablate,
     partitions,
     sweep,
+    report,
     predict,
     methods,
 ):
