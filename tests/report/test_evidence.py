@@ -31,7 +31,12 @@ def told(metrics, method, key, p, difference=0.03):
 def test_every_new_picture_has_its_table():
     page = render_report(with_evidence(example()))
     found = outline(page)
-    pictures = {"scores-true", "scores-other", "calibration-0", "calibration-1"}
+    pictures = {
+        "scores-true",
+        "scores-other",
+        "calibration-privileged",
+        "calibration-non-privileged",
+    }
     places = {value for name, value in found.attributes if name == "data-chart"}
     assert pictures <= places
     assert set(specs(page)) == places
@@ -140,7 +145,7 @@ def test_the_method_that_rose_most_is_shown_first():
     place = EIGHT.index("group-dro")
     assert f'<option value="{place - 1}" selected>group-dro</option>' in page
     assert f'<option value="{place}" selected>group-dro</option>' in page  # after the reference
-    parameters = specs(page)["calibration-0"]["params"]
+    parameters = specs(page)["calibration-privileged"]["params"]
     assert {"name": "model", "value": place} in parameters
 
 

@@ -11,7 +11,7 @@ from fairpo._checks import FairPOFileError
 from fairpo.report import render_report, write_report
 from fairpo.report.charts import MANY_LABELS
 from fairpo.report.rows import LONGEST_LINE, trade_off_points
-from tests.report.examples import EIGHT, EVIL, example, outline, specs, text_of
+from tests.report.examples import EIGHT, EVIL, THREE, example, outline, specs, text_of
 
 
 def all_cells(metrics):
@@ -26,7 +26,8 @@ def test_every_picture_has_its_table():
     page = render_report(example())
     found = outline(page)
     assert found.tags.count("table") == found.tags.count("caption")
-    pictures = {"trade-off", "labels", "weight-0", "loss-0", "weight-1", "loss-1"}
+    pictures = {"trade-off", "labels"}
+    pictures |= {f"{what}-{method}" for what in ("weight", "loss") for method in THREE[1:]}
     places = [value for name, value in found.attributes if name == "data-chart"]
     assert set(specs(page)) == set(places) == pictures
     assert page.count('role="img" aria-label="') >= len(pictures)
@@ -239,7 +240,7 @@ def test_a_thousand_labels_still_make_a_page():
 def test_long_traces_are_averaged_over_windows():
     metrics = example(steps=5 * LONGEST_LINE)
     page = render_report(metrics)
-    rows = specs(page)["weight-0"]["data"]["values"]
+    rows = specs(page)["weight-bce-continued"]["data"]["values"]
     assert len(rows) == LONGEST_LINE * 2 * 2  # seeds, groups
     assert "averaged over windows" in page
     drawn = np.mean([row["value"] for row in rows if row["group"] == "privileged"])

@@ -19,6 +19,7 @@ from tests.report.examples import (
     with_evidence,
 )
 
+GROUPS = ("privileged", "non-privileged")
 NAMES = ["rarest:10%", "rarest:20%", "worst:5"]
 GRID = {"beta": [0.1, 1, 10], "head": ["mlp", "linear"]}
 
@@ -29,8 +30,8 @@ def sensitivity():
 
 
 def test_every_picture_has_its_place_and_every_table_a_caption():
-    pictures = {"variants-0", "variants-1", "labels-of-variant"}
-    along = {f"setting-{n}-{g}" for n in (0, 1) for g in (0, 1)} | {"labels-of-variant"}
+    pictures = {f"variants-{group}" for group in GROUPS} | {"labels-of-variant"}
+    along = {f"setting-{name}-{group}" for name in GRID for group in GROUPS} | {"labels-of-variant"}
     for study, wanted in ((study_of(NAMES), pictures), (sensitivity(), along)):
         page = render_report(study)
         found = outline(page)
@@ -89,7 +90,7 @@ def test_the_last_epoch_is_shown_where_the_reference_was_returned():
                     cell |= {"difference": 0.0, "low": 0.0, "high": 0.0, "excludes_zero": False}
     page = render_report(study)
     assert "the reference was returned in every seed in 3." in text_of(page)
-    drawn = json.dumps(specs(page)["variants-0"])
+    drawn = json.dumps(specs(page)["variants-privileged"])
     assert '"epoch": "last"' in drawn
     assert '"epoch": "selected"' not in drawn
     last = study["variants"][0]["metrics"]["rows"][3]["cells"]["map/privileged"]["difference"]
@@ -99,11 +100,11 @@ def test_the_last_epoch_is_shown_where_the_reference_was_returned():
 
 def test_values_of_a_setting_lie_on_a_scale_that_fits_them():
     page = specs(render_report(sensitivity()))
-    assert '"type": "log"' in json.dumps(page["setting-0-0"])
-    assert '"type": "nominal"' in json.dumps(page["setting-1-0"])
+    assert '"type": "log"' in json.dumps(page["setting-beta-privileged"])
+    assert '"type": "nominal"' in json.dumps(page["setting-head-privileged"])
     along = [
         point["value"]
-        for layer in page["setting-0-0"]["layer"]
+        for layer in page["setting-beta-privileged"]["layer"]
         for point in layer.get("data", {}).get("values", [])
         if "value" in point
     ]

@@ -17,6 +17,7 @@ from fairpo.cli.embed import embed
 from fairpo.cli.evaluate import evaluate
 from fairpo.cli.methods import methods
 from fairpo.cli.predict import predict
+from fairpo.cli.report import report
 from fairpo.cli.reproduce import reproduce
 from fairpo.cli.study import ablate, partitions
 from fairpo.cli.study import app as study_app
@@ -42,6 +43,7 @@ for command in (
     partitions,
     sweep,
     reproduce,
+    report,
     predict,
     methods,
 ):

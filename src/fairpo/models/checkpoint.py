@@ -19,6 +19,7 @@ from torch import Tensor
 from fairpo._checks import file_error
 
 CHECKSUMS = "checksums.json"
+_REPORTS = ("report.html", "report.md")
 
 
 def write_atomic(path: Path, content: bytes) -> None:
@@ -124,15 +125,21 @@ def hold(path: Path) -> Iterator[None]:
 
 
 def write_checksums(folder: Path) -> None:
-    """Seal a folder: the SHA-256 of each of its files, in one file, written last."""
-    files = sorted(path for path in folder.iterdir() if path.is_file() and path.name != CHECKSUMS)
-    write_json(folder / CHECKSUMS, {path.name: sha256(path) for path in files})
+    """Seal a folder: the SHA-256 of each of its files, in one file, written last.
+
+    Reports are left out: they can be made again from the other files.
+    """
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    sealed = [path for path in files if path.name not in (CHECKSUMS, *_REPORTS)]
+    write_json(folder / CHECKSUMS, {path.name: sha256(path) for path in sealed})
 
 
 def verify_checksums(folder: Path) -> None:
     """Refuse a folder whose files are missing, truncated or altered, naming the first one."""
     for name, expected in read_json(folder / CHECKSUMS).items():
         path = folder / Path(name).name
+        if path.name in _REPORTS:  # sealed by an earlier version
+            continue
         if not path.is_file():
             raise file_error(path, "is missing from the run", "Train it again.")
         if sha256(path) != expected:

@@ -1,15 +1,19 @@
 """Reports: from ``metrics.json`` to one page that opens offline.
 
-- :mod:`~fairpo.report.html`: reads the file, writes the page.
-- :mod:`~fairpo.report.comparison`: the page of one comparison or run.
-- :mod:`~fairpo.report.rows`, :mod:`~fairpo.report.verdicts`, :mod:`~fairpo.report.evidence`: what
-  it says, as rows and in words.
-- :mod:`~fairpo.report.charts`, :mod:`~fairpo.report.score_charts`: data in, chart out.
+- :mod:`~fairpo.report.html`, :mod:`~fairpo.report.markdown`, :mod:`~fairpo.report.figures`: the
+  page, its tables as text, its pictures as files; :mod:`~fairpo.report.files` reads and writes.
+- :mod:`~fairpo.report.comparison`, :mod:`~fairpo.report.variants`: the page of one comparison or
+  run, and that of a study of several variants.
+- :mod:`~fairpo.report.rows`, :mod:`~fairpo.report.verdicts`, :mod:`~fairpo.report.evidence`,
+  :mod:`~fairpo.report.sweep`: what it says, as rows and in words.
+- :mod:`~fairpo.report.charts`, :mod:`~fairpo.report.score_charts`,
+  :mod:`~fairpo.report.variant_charts`: data in, chart out.
 - :mod:`~fairpo.report.page`: templates that escape, and the runtime of the pictures.
-- :mod:`~fairpo.report.markdown`: the main table as text.
 
 Nothing here needs torch: a report can be rendered where only the results are.
 """
 
+from fairpo.report.figures import write_figures as write_figures
 from fairpo.report.html import render_report as render_report
 from fairpo.report.html import write_report as write_report
+from fairpo.report.markdown import write_markdown as write_markdown

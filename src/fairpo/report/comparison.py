@@ -82,9 +82,9 @@ def comparison_charts(metrics: dict[str, Any]) -> dict[str, alt.TopLevelMixin]:
     if rows := _drawn(label_rows(metrics, views)):
         names = [name for name, _, _ in views]
         drawn["labels"] = charts.per_label(rows, names, groups, start=_first_view(metrics))
-    for number, (_, lines) in enumerate(trace_panels(metrics)):
+    for method, lines in trace_panels(metrics):
         for quantity, line in lines.items():
-            drawn[f"{quantity}-{number}"] = charts.trace(line, groups, quantity)
+            drawn[f"{quantity}-{method}"] = charts.trace(line, groups, quantity)
     return drawn | sweep_charts(metrics) | evidence_charts(metrics, largest_rise(metrics))
 
 

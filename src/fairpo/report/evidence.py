@@ -53,9 +53,9 @@ def evidence_charts(
             drawn[name] = score_charts.distribution(content["score_rows"], truth)
     evidence, groups = metrics["evidence"], [group["name"] for group in metrics["groups"]]
     shown = min(content["first"] + 1, len(content["models"]) - 1)
-    for place, group in enumerate(groups):
+    for group in groups:
         rows = _curve_rows(evidence, group)
-        drawn[f"calibration-{place}"] = score_charts.reliability(rows, words(group), shown)
+        drawn[f"calibration-{words(group)}"] = score_charts.reliability(rows, words(group), shown)
     return drawn
 
 

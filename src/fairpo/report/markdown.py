@@ -1,12 +1,57 @@
-"""The main table of ``metrics.json`` as Markdown, for pages that are read as text."""
+"""The tables of a report as Markdown, for pages that are read as text."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
-from fairpo.report.wording import METRIC_TITLES
+from fairpo.report.evidence import evidence_content
+from fairpo.report.files import make_from, write_whole
+from fairpo.report.rows import (
+    changed_rows,
+    claim_rows,
+    label_rows,
+    label_views,
+    largest_rise,
+)
+from fairpo.report.variants import tallies, variant_rows
+from fairpo.report.verdicts import lead, method_verdict
+from fairpo.report.wording import METRIC_TITLES, points, probability, signed, words
 
 _SHORT = {"privileged": "P", "non_privileged": "N"}
+_TEXT, _NUMBER = "---", "--:"
+
+
+def write_markdown(folder: Path, out: Path | None = None) -> Path:
+    """Write the tables of a folder's report as Markdown, atomically.
+
+    Parameters
+    ----------
+    folder : Path
+        Of a run or study.
+    out : Path, optional
+        The file; ``report.md`` in the folder when not given.
+
+    Raises
+    ------
+    FairPOFileError
+        ``metrics.json`` is missing or broken.
+    """
+    text = make_from(folder, render_markdown)
+    return write_whole(out or folder / "report.md", text.encode())
+
+
+def render_markdown(metrics: dict[str, Any]) -> str:
+    """Return what a report says, without its pictures.
+
+    Parameters
+    ----------
+    metrics : dict
+        The content of ``metrics.json``.
+    """
+    parts = _of_study(metrics) if "variants" in metrics else _of_comparison(metrics)
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def comparison_markdown(metrics: dict[str, Any]) -> str:
@@ -24,10 +69,7 @@ def comparison_markdown(metrics: dict[str, Any]) -> str:
         for metric in metrics["metrics"]
         for group in groups
     ]
-    lines = [
-        "| method | epoch | back | " + " | ".join(heads) + " |",
-        "|---|---|---|" + "--:|" * len(heads),
-    ]
+    rows = []
     for row in metrics["rows"]:
         back = row["fell_back_share"]
         start = [
@@ -35,8 +77,171 @@ def comparison_markdown(metrics: dict[str, Any]) -> str:
             row["epoch"],
             "" if back is None or row["epoch"] == "last" else f"{back:.0%}",
         ]
-        lines.append("| " + " | ".join(start + [_cell(row["cells"][key]) for key in keys]) + " |")
-    return "\n".join(lines)
+        rows.append(start + [_cell(row["cells"][key]) for key in keys])
+    return _table(["method", "epoch", "back", *heads], rows, n_text=3)
+
+
+def _of_comparison(metrics: dict[str, Any]) -> Iterable[str]:
+    best = largest_rise(metrics)
+    found = lead(metrics, best)
+    yield f"# {_escaped(metrics['title'])}"
+    yield _escaped(found["before"] + found["method"] + found["after"])
+    verdicts = [method_verdict(metrics, row) for row in changed_rows(metrics)]
+    yield "\n".join(f"- **{_escaped(v['method'])}**: {_escaped(v['text'])}" for v in verdicts)
+    yield "## What each method did"
+    yield _how(metrics)
+    yield comparison_markdown(metrics)
+    yield from _tests(metrics)
+    yield from _labels(metrics)
+    yield from _calibration(metrics, best)
+    if metrics["notes"]:
+        yield "## Notes"
+        yield "\n".join(f"- {_escaped(note)}" for note in metrics["notes"])
+    yield _made_by(metrics)
+
+
+def _of_study(study: dict[str, Any]) -> Iterable[str]:
+    first = study["variants"][0]["metrics"]
+    rows = variant_rows(study)
+    groups = list(rows[0]["cells"]) if rows else []
+    yield f"# {_escaped(study['title'])}"
+    yield "\n".join(
+        f"- **{_escaped(t['method'])}**: {_escaped(t['text'])}" for t in tallies(study, rows)
+    )
+    yield "## All variants"
+    yield _how(first)
+    yield _table(
+        ["variant", "method", "back", "labels in P", *(f"mAP {_SHORT.get(g, g)}" for g in groups)],
+        [
+            [row["variant"], row["method"], row["back"], str(row["labels"])]
+            + [_cell(row["cells"][group]) for group in groups]
+            for row in rows
+        ],
+        n_text=3,
+    )
+    for variant in study["variants"]:
+        yield f"## {_escaped(variant['name'])}"
+        yield comparison_markdown(variant["metrics"])
+    if study["notes"]:
+        yield "## Notes"
+        yield "\n".join(f"- {_escaped(note)}" for note in study["notes"])
+    yield _made_by(study)
+
+
+def _made_by(metrics: dict[str, Any]) -> str:
+    # An indented block: no text inside can end it.
+    command = "\n".join(f"    {line}" for line in metrics["command"].splitlines())
+    return f"Made by fairpo {metrics['version']}:\n\n{command}"
+
+
+def _how(metrics: dict[str, Any]) -> str:
+    interval = metrics["interval"]
+    return (
+        "P = privileged, N = the other labels. Points (x100), test rows; behind each value its "
+        f"difference to the reference and the {interval['level']:.0%} interval "
+        f"({interval['kind']}), \\* where it excludes 0. Back: in how many seeds the reference "
+        "was returned."
+    )
+
+
+def _tests(metrics: dict[str, Any]) -> Iterable[str]:
+    rows = claim_rows(metrics)
+    if not rows:
+        return
+    claims, groups = metrics["claims"], [group["name"] for group in metrics["groups"]]
+    opponents = ["the reference"]
+    if claims["best_baseline"] is not None:
+        opponents.append(claims["best_baseline"])
+    yield "## Tests"
+    yield (
+        f"Difference of mAP in points and p of a paired permutation test "
+        f"({claims['n_permutations']:,} swaps, Holm over methods), selected epoch."
+    )
+    yield _table(
+        ["method", *(f"{_SHORT.get(g, g)} against {o}" for o in opponents for g in groups)],
+        [
+            [row["method"], *(_test(c) for cells in row["cells"][: len(opponents)] for c in cells)]
+            for row in rows
+        ],
+    )
+
+
+def _test(cell: dict[str, Any] | None) -> str:
+    if cell is None or cell["p_holm"] is None:
+        return "-"
+    sign = "" if cell["p_holm"] < 0.001 else "= "
+    return f"{signed(cell['difference'], 2)} (p {sign}{probability(cell['p_holm'])})"
+
+
+def _labels(metrics: dict[str, Any]) -> Iterable[str]:
+    views = label_views(metrics)
+    rows = label_rows(metrics, views)
+    if not views:
+        return
+    heads = ["label", "group", "train", "test", "reference", *(name for name, _, _ in views)]
+    yield "## Each label"
+    yield "Average precision in points, and its change."
+    yield _table(
+        heads,
+        [
+            [row["label"], row["group"], str(row["train_positives"]), str(row["test_positives"])]
+            + [_ap(row["before"])]
+            + [_ap(after, row["before"]) for after in row["after"]]
+            for row in rows
+        ],
+        n_text=2,
+    )
+
+
+def _ap(value: float | None, before: float | None = None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.1f}" + ("" if before is None else f" {signed((value - before) / 100)}")
+
+
+def _calibration(metrics: dict[str, Any], best: dict[str, Any] | None) -> Iterable[str]:
+    evidence = evidence_content(metrics, best)
+    if evidence is None:
+        return
+    if evidence["warnings"]:
+        yield "## Warning signs"
+        yield "\n".join(
+            f"- **{_escaped(sign['method'])}**, {sign['kind']}: {_escaped(sign['text'])}"
+            for sign in evidence["warnings"]
+        )
+    groups = [group["name"] for group in metrics["groups"]]
+    parts = [
+        (group, key, kind)
+        for group in groups
+        for key in ("brier", "calibration_error")
+        for kind in ("raw", "recalibrated")
+    ]
+    yield "## Calibration"
+    yield "In points, test rows of one seed; 0 is best."
+    yield _table(
+        ["model", *(f"{METRIC_TITLES[key]} {_SHORT.get(g, words(g))}, {k}" for g, key, k in parts)],
+        [
+            [name, *(points(by_group[group][kind][key], 2) for group, key, kind in parts)]
+            for name, by_group in evidence["calibration"]
+        ],
+    )
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, n_text: int = 1) -> str:
+    """A table whose first columns are text; every cell is escaped."""
+    kinds = [_TEXT] * n_text + [_NUMBER] * (len(heads) - n_text)
+    lines = [_line(heads), "|" + "|".join(kinds) + "|"]
+    return "\n".join([*lines, *(_line(row) for row in rows)])
+
+
+def _line(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(_escaped(cell) for cell in cells) + " |"
+
+
+def _escaped(text: str) -> str:
+    """Text that cannot end a cell or begin a tag."""
+    one_line = " ".join(str(text).split("\n"))
+    return one_line.replace("|", r"\|").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _cell(cell: dict[str, Any]) -> str:

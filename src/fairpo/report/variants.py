@@ -43,7 +43,7 @@ def render_variants(study: dict[str, Any]) -> str:
         protect=improve_and_protect(first)[1],
         methods=_methods(study),
         rows=rows,
-        tallies=_tallies(study, rows),
+        tallies=tallies(study, rows),
         settings=list(study["plan"].get("grid") or {}) if study["kind"] == "sensitivity" else [],
         sections=[_section(variant) for variant in study["variants"]],
         sweep=sweep_content(study),
@@ -58,22 +58,24 @@ def variants_charts(study: dict[str, Any]) -> dict[str, alt.TopLevelMixin]:
     names = [variant["name"] for variant in study["variants"]]
     groups = [group for group in improve_and_protect(study["variants"][0]["metrics"]) if group]
     drawn: dict[str, alt.TopLevelMixin] = {}
-    for place, group in enumerate(groups):
+    for group in groups:
         points = [
             _point(row, group) for row in rows if row["cells"][group]["difference"] is not None
         ]
         title = f"change of {words(group)} mAP, points"
         if study["kind"] != "sensitivity":
-            drawn[f"variants-{place}"] = variant_charts.by_variant(points, names, methods, title)
+            drawn[f"variants-{words(group)}"] = variant_charts.by_variant(
+                points, names, methods, title
+            )
             continue
-        for number, (setting, values) in enumerate(study["plan"]["grid"].items()):
+        for setting, values in study["plan"]["grid"].items():
             along = [
                 {**point, "value": value}
                 for value in values
                 for point in points
                 if point["variant"] == f"{setting}={value}"
             ]
-            drawn[f"setting-{number}-{place}"] = variant_charts.by_value(
+            drawn[f"setting-{setting}-{words(group)}"] = variant_charts.by_value(
                 along, setting, methods, title
             )
     if any(row["after"][0] is not None for row in _label_rows(study["variants"][0]["metrics"])):
@@ -206,10 +208,10 @@ def _point(row: dict[str, Any], group: str) -> dict[str, Any]:
     }
 
 
-def _tallies(study: dict[str, Any], rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def tallies(study: dict[str, Any], rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """In how many variants a method's change of each group's mAP can be told from chance."""
     groups = [group for group in improve_and_protect(study["variants"][0]["metrics"]) if group]
-    tallies = []
+    found = []
     for method in _methods(study):
         own = [row for row in rows if row["method"] == method]
         back = sum(row["returned"] for row in own)
@@ -217,8 +219,8 @@ def _tallies(study: dict[str, Any], rows: list[dict[str, Any]]) -> list[dict[str
         if back:
             parts.append(f"the reference was returned in every seed in {back}")
         text = f"of {count(len(own), 'variant')}, {'; '.join(parts)}."
-        tallies.append({"method": method, "text": text})
-    return tallies
+        found.append({"method": method, "text": text})
+    return found
 
 
 def _tally(rows: list[dict[str, Any]], group: str) -> str:

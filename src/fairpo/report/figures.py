@@ -1,0 +1,71 @@
+"""The pictures of a report as files of their own, drawn without a browser."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+import altair as alt
+import vl_convert
+
+from fairpo.report.comparison import comparison_charts
+from fairpo.report.files import make_from, write_whole
+from fairpo.report.variants import variants_charts
+
+WIDTH, NARROW = 640, 320
+"""Pixels; narrow are the pictures that stand side by side on the page."""
+
+_SCALE = 2  # of PNG: two pixels where the page has one
+_SIDE_BY_SIDE = ("weight-", "loss-", "scores-", "calibration-", "setting-")
+
+
+def write_figures(folder: Path, kind: Literal["svg", "png"], out: Path | None = None) -> list[Path]:
+    """Draw every picture of a folder's report into a file.
+
+    What a page lets its reader choose is drawn as the page first shows it.
+
+    Parameters
+    ----------
+    folder : Path
+        Of a run or study.
+    kind : "svg" or "png"
+    out : Path, optional
+        Folder of the pictures, made where it is missing; ``figures`` in the folder when not given.
+
+    Raises
+    ------
+    FairPOFileError
+        ``metrics.json`` is missing or broken.
+    """
+    drawn = make_from(folder, lambda metrics: list(draw(metrics, kind)))
+    place = out or folder / "figures"
+    place.mkdir(parents=True, exist_ok=True)
+    return [write_whole(place / name, content) for name, content in drawn]
+
+
+def draw(metrics: dict[str, Any], kind: Literal["svg", "png"]) -> Iterable[tuple[str, bytes]]:
+    """Name and content of the file of each picture."""
+    charts = variants_charts(metrics) if "variants" in metrics else comparison_charts(metrics)
+    for name, chart in charts.items():
+        spec = json.dumps(_sized(name, chart), allow_nan=False)
+        version = ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
+        if kind == "svg":
+            content = vl_convert.vegalite_to_svg(spec, vl_version=version).encode()
+        else:
+            content = vl_convert.vegalite_to_png(spec, vl_version=version, scale=_SCALE)
+        yield f"{_file_name(name)}.{kind}", content
+
+
+def _sized(name: str, chart: Any) -> dict[str, Any]:
+    """The chart at a width of its own, on white."""
+    width = NARROW if name.startswith(_SIDE_BY_SIDE) else WIDTH
+    spec: dict[str, Any] = chart.to_dict(validate=False)
+    return {**spec, "width": width, "background": "white"}
+
+
+def _file_name(name: str) -> str:
+    """A name from data as one that every file system takes."""
+    return re.sub(r"[^\w.=-]+", "-", name).strip("-.")[:100]

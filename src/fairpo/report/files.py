@@ -1,0 +1,52 @@
+"""Files of a report: the figures that are read, and what is written from them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from jinja2 import UndefinedError
+
+from fairpo._checks import file_error
+
+METRICS = "metrics.json"
+
+Made = TypeVar("Made")
+
+_FAULTS = (ValueError, LookupError, TypeError, AttributeError, UndefinedError)
+"""What figures that are not those of a report raise where they are used."""
+
+
+def make_from(folder: Path, make: Callable[[dict[str, Any]], Made]) -> Made:
+    """Make something of the figures of a folder.
+
+    Raises
+    ------
+    FairPOFileError
+        ``metrics.json`` is missing or broken, or does not hold what is needed.
+    """
+    source = folder / METRICS
+    try:
+        text = source.read_text(encoding="utf-8")
+    except OSError as error:
+        raise file_error(source, f"cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise file_error(source, f"cannot be read ({error.reason})") from error
+    try:
+        return make(json.loads(text))
+    except _FAULTS as error:
+        raise file_error(source, f"does not hold the figures of a report ({error!r})") from error
+
+
+def write_whole(path: Path, content: bytes) -> Path:
+    """Write a file so that a reader sees the old content or the new one, never a part."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path

@@ -1,0 +1,55 @@
+"""Markdown tables hold the numbers of the page."""
+
+import re
+
+from fairpo.report.markdown import render_markdown
+from tests.report.examples import example, study_of, with_evidence
+
+
+def tables(text):
+    """Lists of rows of cells, header first."""
+    found = []
+    for block in re.findall(r"(?:^\|.*\n?)+", text, re.M):
+        lines = [
+            line.removeprefix("| ").removesuffix(" |").split(" | ")
+            for line in block.strip().split("\n")
+        ]
+        found.append([lines[0], *lines[2:]])
+    return found
+
+
+def test_tables_of_a_comparison():
+    metrics = with_evidence(example())
+    metrics["evidence"]["warnings"] = [
+        {"kind": "saturation", "method": "fairpo-dpo", "text": "the weight ended at 0.99."}
+    ]
+    text = render_markdown(metrics)
+    main, tests, labels, calibration = tables(text)
+    assert [row[0] for row in main[1:]] == ["bce", "", "bce-continued", "", "fairpo-dpo", ""]
+    for table in (main, tests, labels, calibration):
+        assert {len(row) for row in table} == {len(table[0])}
+    assert tests[1][1] == "+2.00 (p = 0.004)"
+    rows = {row[0]: row for row in labels[1:]}
+    first = metrics["per_label"][0]
+    before, after = 100 * first["reference_ap"], 100 * first["ap"]["fairpo-dpo"]
+    assert rows["label 0"][4] == f"{before:.1f}"
+    assert rows["label 0"][6] == f"{after:.1f} +10.0"
+    assert rows["label 3"][4:] == ["-", "-", "-"]
+    assert len(rows) == 8
+    assert calibration[1][1:3] == ["5.12", "5.12"]
+    assert "- **fairpo-dpo**, saturation: the weight ended at 0.99." in text
+
+
+def test_tables_of_a_study():
+    study = study_of(["rarest:10%", "a|b"])
+    overview, *variants = tables(render_markdown(study).replace(r"\|", "/"))
+    assert len(variants) == 2
+    assert [row[0] for row in overview[1:]] == ["rarest:10%", "rarest:10%", "a/b", "a/b"]
+    cell = study["variants"][1]["metrics"]["rows"][4]["cells"]["map/privileged"]
+    assert overview[4][4].startswith(f"{100 * cell['value']:.1f} {100 * cell['difference']:+.1f}")
+
+
+def test_a_name_cannot_end_its_cell():
+    metrics = example()
+    metrics["per_label"][1]["label"] = "one | two\nthree"
+    assert r"| one \| two three |" in render_markdown(metrics)
