@@ -19,6 +19,9 @@ pytestmark = pytest.mark.skipif(
     BROWSER is None, reason=f"no browser here: {', '.join(NAMES)} are not on the path"
 )
 
+A4_WIDTH = 703
+"""Pixels, without margins of 12 mm."""
+
 STUDY = {
     **study_of(["rarest:10%", "rarest:20%", f"a={EVIL}"], "partitions"),
     "sweep": sweep_of(),
@@ -249,6 +252,14 @@ def test_text_can_be_read_on_its_ground(opened, scheme):
         ink = page.evaluate(f"getComputedStyle(document.querySelector({json.dumps(place)})).{of}")
         low, high = sorted([luminance(ground), luminance(ink)])
         assert (high + 0.05) / (low + 0.05) >= 4.5, place
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_print_fits_a_page(opened, name):
+    page = opened(PAGES[name], viewport={"width": A4_WIDTH, "height": 1000})
+    page.emulate_media(media="print")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.evaluate("document.documentElement.scrollWidth") <= A4_WIDTH
 
 
 def test_print_is_dark_on_white_and_opens_short_tables(opened):
