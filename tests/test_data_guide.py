@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.command import fairpo
 from tests.data.sources import write_sources
 
 GUIDE = (Path(__file__).parents[1] / "docs" / "data.md").read_text()
@@ -32,11 +33,12 @@ def run(line, place):
     words = shlex.split(line)
     if "train" in words or "compare" in words:
         words += FAST
+    if "compare" in words:
+        words += ["--jobs", "1"]
     if words[0] == "torchrun":
         words = [sys.executable, "-m", "torch.distributed.run", *words[1:]]
-    else:
-        words = [sys.executable, "-m", *words]
-    return subprocess.run(words, cwd=place, capture_output=True, text=True)
+        return subprocess.run(words, cwd=place, capture_output=True, text=True)
+    return fairpo(*words[1:], cwd=place)
 
 
 @pytest.mark.parametrize("title", [title for title in SECTIONS if commands(SECTIONS[title])])

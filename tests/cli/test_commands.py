@@ -1,7 +1,5 @@
 import csv
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -9,13 +7,13 @@ import pytest
 import fairpo
 from fairpo.training import load
 from fairpo.training.run import exact_logits
+from tests import command
 
 FAST = ["--set", "epochs=2", "--set", "reference_epochs=4", "--set", "hidden=[8]"]
 
 
 def run(*arguments, code=0):
-    command = [sys.executable, "-m", "fairpo", *map(str, arguments)]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    result = command.fairpo(*arguments)
     assert result.returncode == code, result.stderr
     return result
 
@@ -41,7 +39,7 @@ def trained(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    "command",
+    "name",
     [
         "demo",
         "train",
@@ -56,8 +54,8 @@ def trained(tmp_path_factory):
         "embed",
     ],
 )
-def test_help(command):
-    assert "--json" in run(command, "--help").stdout
+def test_help(name):
+    assert "--json" in run(name, "--help").stdout
 
 
 def test_version_and_methods():
@@ -161,14 +159,20 @@ def test_compare(trained, tmp_path):
         2,
         "--out",
         out,
+        "--jobs",
+        1,
         *FAST,
     ]
     result = run(*arguments)
     assert "bce-reweighted" in result.stdout and "back" in result.stdout
     assert len((out / "results.jsonl").read_text().splitlines()) == 6
-    assert "already holds a run" in run(*arguments, code=2).stderr
+    shown = run(*arguments)
+    assert "holds these results already" in shown.stderr
+    assert shown.stdout == result.stdout
+    assert "holds another study" in run(*arguments, "--preset", "paper-v2", code=2).stderr
     again = json.loads(run(*arguments, "--overwrite", "--json").stdout)
     assert again["rows"] == json.loads((out / "metrics.json").read_text())["rows"]
+    assert len((out / "results.jsonl").read_text().splitlines()) == 6
 
 
 def test_scores_as_reference(trained, tmp_path):

@@ -12,7 +12,7 @@ def folder(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FAIRPO_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
         out = tmp_path_factory.mktemp("demo") / "demo"
-        demo(out=out, seeds=1, threads=1, as_json=True)
+        demo(out=out, seeds=1, jobs=1, as_json=True)
         yield out
 
 
@@ -41,7 +41,7 @@ def test_re_weighting_gains_and_no_method_hides_behind_the_fallback(folder):
 
 def test_finished_results_are_shown_again(folder, capsys):
     before = (folder / "metrics.json").stat().st_mtime_ns
-    demo(out=folder, seeds=1, threads=1)
+    demo(out=folder, seeds=1, jobs=1)
     shown = capsys.readouterr()
     assert "holds these results already" in shown.err
     assert "report.html" in shown.out
@@ -49,17 +49,13 @@ def test_finished_results_are_shown_again(folder, capsys):
     assert (folder / "metrics.json").stat().st_mtime_ns == before
 
 
-def test_results_of_other_settings_are_not_taken_for_these(folder, tmp_path):
-    from fairpo.cli.demo import _finished
-    from fairpo.cli.options import make_plan
-    from fairpo.experiments.plan import MAIN_METHODS
+def test_results_of_other_settings_are_replaced(tmp_path):
+    """A folder that an older demo, or one of other settings, has left."""
+    from fairpo._checks import FairPOFileError
+    from fairpo.experiments.conduct import is_done
+    from fairpo.experiments.study import Study, write_study
 
-    def plan(seeds, training="default"):
-        return make_plan(
-            "digits", MAIN_METHODS, "rarest:20%", tuple(range(seeds)), "paper-v1", training, None
-        )
-
-    assert _finished(folder, plan(1)) is not None
-    assert _finished(folder, plan(2)) is None
-    assert _finished(folder, plan(1, "paper-v1")) is None
-    assert _finished(tmp_path, plan(1)) is None
+    write_study(tmp_path / "study.yaml", Study(data="digits", seeds=(0,)))
+    with pytest.raises(FairPOFileError, match="holds another study"):
+        is_done(tmp_path, Study(data="digits", seeds=(0, 1)))
+    assert not is_done(tmp_path, Study(data="digits", seeds=(0, 1)), overwrite=True)

@@ -18,6 +18,7 @@ from fairpo.cli.evaluate import evaluate
 from fairpo.cli.methods import methods
 from fairpo.cli.predict import predict
 from fairpo.cli.report import report
+from fairpo.cli.reproduce import reproduce
 from fairpo.cli.study import ablate, partitions
 from fairpo.cli.study import app as study_app
 from fairpo.cli.sweep import sweep
@@ -41,6 +42,7 @@ for command in (
     ablate,
     partitions,
     sweep,
+    reproduce,
     report,
     predict,
     methods,

@@ -76,7 +76,7 @@ def conduct(
     from fairpo.training.run import METRICS
     from fairpo.training.unfinished import digest_reference
 
-    if is_done(out, study, overwrite=overwrite, more=more):
+    if is_done(out, study, overwrite=overwrite, more=more) and not overwrite:
         say(f"{out} holds these results already; delete it to run again.")
         metrics: dict[str, Any] = read_json(out / METRICS)
     else:
@@ -94,6 +94,7 @@ def conduct(
                 reference_digest=digest_reference(Path(path)) if path else "",
                 command="fairpo " + shlex.join(sys.argv[1:]),
                 n_jobs=cores() if jobs is None else jobs,
+                overwrite=overwrite,
                 progress=epochs,
                 count=count,
             )

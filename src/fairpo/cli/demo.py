@@ -17,10 +17,17 @@ def demo(
     as_json: options.Json = False,
 ) -> None:
     """Compare every method on scenes of real handwritten digits, offline, in about a minute."""
+    from fairpo._checks import FairPOFileError
     from fairpo.cli.compare import conduct
     from fairpo.cli.show import say
+    from fairpo.experiments.conduct import is_done
     from fairpo.experiments.study import Study
 
     study = Study(data="digits", seeds=tuple(range(seeds)))
+    try:
+        is_done(out, study)
+        another = False
+    except FairPOFileError:  # of other settings: this folder is the demo's, and is replaced
+        another = True
     say("scenes of handwritten digits (made once, then cached)")
-    conduct(study, out, (None, "logits"), jobs, True, as_json)
+    conduct(study, out, (None, "logits"), jobs, another, as_json)

@@ -259,7 +259,7 @@ def print_sweep(sweep: dict[str, Any]) -> None:
     table = Table(
         title=f"{sweep['method']}: trials, validation rows", title_justify="left", pad_edge=False
     )
-    for name in ("trial", "mAP P", "mAP N", "change of P", "change of N", *names):
+    for name in ("trial", "mAP P", "mAP N", "change of P", "change of N", "back", *names):
         table.add_column(name, justify="right")
     start = sweep["reference"]
     table.add_row("reference", *_points([start["privileged"], start["non_privileged"]]))
@@ -274,6 +274,7 @@ def print_sweep(sweep: dict[str, Any]) -> None:
             f"{row['number']}{' chosen' if chosen else ''}",
             *_points(figures),
             *_points(changes, sign="+"),
+            f"{row['fell_back_share']:.0%}",
             *(_setting(row["settings"][name]) for name in names),
             style="bold" if chosen else None,
         )
@@ -281,12 +282,13 @@ def print_sweep(sweep: dict[str, Any]) -> None:
     Console(highlight=False, width=width).print(table)
     counts = Counter(row["state"] for row in sweep["trials"])
     text = ", ".join(f"{count} {state}" for state, count in counts.items())
-    _lines(f"Trials: {text}. P = privileged, N = the other labels; points (x100).")
-    if not sweep["chosen"]:
-        _lines("No trial was better than the settings as given.")
+    _lines(
+        f"Trials: {text}. P = privileged, N = the other labels; points (x100).",
+        "back: in how many of its seeds the reference would be returned.",
+    )
     if sweep["importance"]:
-        shares = (f"{name} {share:.0%}" for name, share in sweep["importance"].items())
-        _lines(f"Share of the spread of mAP P that each setting explains: {', '.join(shares)}.")
+        shares = ", ".join(f"{name} {share:.0%}" for name, share in sweep["importance"].items())
+        _lines(f"Share of the differences between trials that each setting explains: {shares}.")
 
 
 def _points(values: Iterable[float | None], sign: str = "") -> list[str]:

@@ -71,7 +71,7 @@ def sweep(
     told = options.data_options(reading, format_name, data_root, label_xml, fetch)
     plan = options.make_plan(
         data,
-        (REFERENCE, method),
+        tuple(dict.fromkeys((REFERENCE, method))),
         privileged,
         tuple(range(seeds)),
         preset,

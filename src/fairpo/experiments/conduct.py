@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -12,7 +13,7 @@ from typing import Any
 import fairpo
 from fairpo._checks import FairPOError, file_error
 from fairpo.data.base import MultiLabelData, fingerprint
-from fairpo.experiments.ledger import STUDY, Ledger
+from fairpo.experiments.ledger import RESULTS, STUDY, Ledger
 from fairpo.experiments.pool import Processes
 from fairpo.experiments.runner import (
     MethodResult,
@@ -59,6 +60,7 @@ def run_study(
     reference_digest: str = "",
     command: str = "",
     n_jobs: int = 1,
+    overwrite: bool = False,
     progress: ProgressFactory = silent,
     count: StudyProgress = uncounted,
     extra: Mapping[str, Any] = MappingProxyType({}),
@@ -85,6 +87,8 @@ def run_study(
         How to run it again, for the report.
     n_jobs : int
         Processes, each with one torch thread. Results do not depend on it.
+    overwrite : bool
+        Whether what is there goes first: trials that were done are run again.
     progress : callable
         Of the epochs of a training, where there is one process.
     count : callable
@@ -106,6 +110,8 @@ def run_study(
     ledger = Ledger(folder)
     ledger.make_folders()
     with hold(folder / ".lock"):
+        if overwrite:
+            _clear(ledger)
         (folder / CHECKSUMS).unlink(missing_ok=True)  # it is being written again
         write_study(folder / STUDY, study)
         bench = Bench(
@@ -157,6 +163,19 @@ def is_done(folder: Path, study: Study, *, overwrite: bool = False, more: bool =
             "Choose another folder, say --overwrite, or change its settings in a study file.",
         )
     return same and is_finished(folder)
+
+
+def _clear(ledger: Ledger) -> None:
+    """Delete a study, or the run that lies in its folder; nothing that is not ours."""
+    folder = ledger.folder
+    if (folder / CHECKSUMS).is_file():
+        for name in read_json(folder / CHECKSUMS):
+            (folder / Path(name).name).unlink(missing_ok=True)
+    for name in (CHECKSUMS, METRICS, RESULTS, STUDY):
+        (folder / name).unlink(missing_ok=True)
+    for part in (ledger.scores(""), ledger.reference("")):
+        shutil.rmtree(part.parent, ignore_errors=True)
+    ledger.make_folders()
 
 
 def is_finished(folder: Path) -> bool:

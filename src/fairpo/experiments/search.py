@@ -72,12 +72,12 @@ Dimension: TypeAlias = Annotated[
 SearchSpace: TypeAlias = dict[str, Dimension]
 """Settings to vary, by name: options of the method's objective, or of its training."""
 
-_RATE: SearchSpace = {"learning_rate": Range(low=1e-4, high=3e-3, log=True)}
+_RATE: SearchSpace = {"learning_rate": Range(low=1e-4, high=1e-2, log=True)}
 _BETA: SearchSpace = {"beta": Range(low=0.1, high=4, log=True)}
 _SLACK: SearchSpace = {"slack": Range(low=0.0, high=0.2)}
 _WEIGHTS: SearchSpace = {
     "step_size": Range(low=1e-4, high=1, log=True),
-    "weight_rule": Choices(choices=("raw", "excess")),
+    "weight_rule": Choices(choices=("raw", "relative", "excess")),
 }
 _OF_PREFERENCE: dict[str, SearchSpace] = {
     "dpo": _BETA,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
 import yaml
-from pydantic import Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from fairpo._checks import build_settings, file_error, value_error
 from fairpo.experiments.plan import Plan
@@ -16,7 +16,7 @@ from fairpo.models.head import HeadSettings
 from fairpo.objectives.catalogue import ABLATIONS, REFERENCE, option_fields
 from fairpo.training.settings import TrainingSettings
 
-Kind = Literal["compare", "ablate", "partitions", "sensitivity", "sweep"]
+Kind = Literal["compare", "ablate", "partitions", "sensitivity", "setups", "sweep"]
 Content = TypeVar("Content", bound=Plan)
 
 
@@ -42,7 +42,8 @@ class Study(Plan):
         "compare",
         description="compare: methods side by side. ablate: each FairPO method with a part taken "
         "out. partitions: the same methods under other choices of privileged labels. sensitivity: "
-        "one setting after the other. sweep: what a sweep chose, beside the settings as given.",
+        "one setting after the other. setups: other changes, by name. sweep: what a sweep chose, "
+        "beside the settings as given.",
     )
     partitions: tuple[str, ...] = Field(
         (),
@@ -53,6 +54,11 @@ class Study(Plan):
         {},
         description="Of sensitivity: values of each setting, varied alone, such as beta: "
         "[0.5, 1, 2].",
+    )
+    setups: dict[str, dict[str, Any]] = Field(
+        {},
+        description="Of setups: changes by name, such as v2: {preset: paper-v2, training: {epochs: "
+        "25}}.",
     )
     chosen: dict[str, dict[str, dict[str, Any]]] = Field(
         {},
@@ -92,6 +98,8 @@ class Study(Plan):
         """Return the plans of this study, each with the name of what is varied."""
         if self.kind == "partitions":
             return tuple(Variant(spec, self._plan(privileged=spec)) for spec in self.partitions)
+        if self.kind == "setups":
+            return tuple(Variant(name, self._changed(own)) for name, own in self.setups.items())
         if self.kind == "sweep":
             return (
                 Variant("as given", self._plan()),
@@ -125,6 +133,16 @@ class Study(Plan):
         shared = {name: getattr(self, name) for name in Plan.model_fields}
         return build_settings(Plan, {**shared, **changes})
 
+    def _changed(self, changes: dict[str, Any]) -> Plan:
+        """Return the plan with changes, which may name some settings of a part alone."""
+        whole = {
+            name: {**getattr(self, name).model_dump(), **value}
+            if isinstance(getattr(self, name, None), BaseModel)
+            else value
+            for name, value in changes.items()
+        }
+        return self._plan(**whole)
+
     def _with_setting(self, name: str, value: Any) -> Plan:
         for field, model in (("training", TrainingSettings), ("head", HeadSettings)):
             if name in model.model_fields:
@@ -140,6 +158,7 @@ class Study(Plan):
 _VARIED: tuple[tuple[Kind, str], ...] = (
     ("partitions", "partitions"),
     ("sensitivity", "grid"),
+    ("setups", "setups"),
     ("sweep", "chosen"),
 )
 """Kinds of study, and the field that holds what is varied in them."""

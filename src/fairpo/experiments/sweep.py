@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,8 @@ from fairpo.experiments.trials import Bench, Trial
 from fairpo.groups import LabelGroups, parse_privileged
 from fairpo.models.checkpoint import CHECKSUMS, hold
 from fairpo.training.fit import Reference, choose_groups, score_logits, train_method
-from fairpo.training.loop import none_if_nan
-from fairpo.training.selection import Selector, ValidationScores
+from fairpo.training.loop import EpochCallback, none_if_nan
+from fairpo.training.selection import ValidationScores
 
 DATABASE = "sweep.db"
 MOST_FROM_FRONT = 4
@@ -112,7 +112,7 @@ def run_sweep(
         search.run(n_jobs, count, alone=storage is None)
         entry, chosen = search.write_up()
     study = sweep.study(chosen)
-    entry["notes"] = _looked_before(ledger, study)
+    entry["notes"] += _looked_before(ledger, study)
     write_study(folder / STUDY, study)
     return run_study(
         study,
@@ -215,25 +215,22 @@ class _Search:
         """Train the method under settings; the value on validation, and what it consists of."""
         sweep = self.sweep
         plan = sweep.with_settings(settings)
-        ends: list[ValidationScores] = []
-        selected: list[int] = []
-        goals: list[float] = []
-        for number, seed in enumerate(sweep.tuning_seeds):
+        best: list[_BestEpoch] = []
+        fell_back: list[bool] = []
+        for seed in sweep.tuning_seeds:
             training = plan.training_for(sweep.method).model_copy(update={"seed": seed})
-            start = self.starts[seed]
-            selector = Selector(start, training.tolerance_points / 100)
+            best.append(_BestEpoch(self.starts[seed], training.tolerance_points / 100))
             show = self.bench.progress(f"{sweep.method} {seed}", training.epochs)
 
             def on_epoch(
                 record: dict[str, Any],
                 *,
-                selector: Selector = selector,
-                first: int = number * training.epochs,
-                show: Any = show,
+                first: int = (len(best) - 1) * training.epochs,
+                show: EpochCallback = show,
             ) -> None:
                 show(record)
-                selector.offer(record["epoch"], _scores(record))
-                report(first + record["epoch"], float(np.mean([*goals, selector.best_goal])))
+                best[-1].offer(record)
+                report(first + record["epoch"], _mean([each.value for each in best]))
 
             fitted = train_method(
                 self.bench.data,
@@ -246,20 +243,21 @@ class _Search:
                 head=plan.head,
                 on_epoch=on_epoch,
             )
-            best = fitted.training.selector.best_epoch
-            ends.append(_scores(fitted.training.epochs[best - 1]) if best else start)
-            selected.append(best)
-            goals.append(ends[-1].goal)
-        privileged, non_privileged = _mean(ends)
-        change = non_privileged - _mean(list(self.starts.values()))[1]
+            fell_back.append(fitted.fell_back)
+        goal, privileged, non_privileged, change = (
+            _mean([getattr(each, name) for each in best])
+            for name in ("goal", "privileged", "non_privileged", "change")
+        )
         about = {
             "privileged": none_if_nan(privileged),
             "non_privileged": none_if_nan(non_privileged),
             "non_privileged_change": none_if_nan(change),
-            "selected_epochs": selected,
+            "epochs": [each.epoch for each in best],
+            "fell_back_share": _mean(fell_back),
         }
-        goal = float(np.mean(goals))
-        return ((goal,) if sweep.objective == "constrained" else (goal, change)), about
+        if sweep.objective == "pareto":
+            return (goal, change), about
+        return (_mean([each.value for each in best]),), about
 
     def write_up(self) -> tuple[dict[str, Any], dict[int, dict[str, Any]]]:
         """Build the entry "sweep" of ``metrics.json``, and choose what is run on test.
@@ -280,14 +278,8 @@ class _Search:
                 got=f"{len(table)} that failed, the first with: {table[0]['error']}",
             )
         front = pareto_front(complete)
-        if self.sweep.objective == "constrained":
-            best = max(complete, key=lambda row: row["values"][0])  # of equal ones the first
-            chosen = [] if best["settings"] == self.store.given else [best]
-        else:
-            moved = [row for row in front if any(row["selected_epochs"])]
-            at = np.linspace(0, len(moved) - 1, min(len(moved), MOST_FROM_FRONT)).round()
-            chosen = [moved[int(place)] for place in at]
-        start = _mean(list(self.starts.values()))
+        chosen, note = self._choose(complete, front)
+        starts = list(self.starts.values())
         entry = {
             "method": self.sweep.method,
             "objective": self.sweep.objective,
@@ -297,15 +289,32 @@ class _Search:
             "storage": without_password(self.store.url),
             "name": self.store.name,
             "reference": {
-                "privileged": none_if_nan(start[0]),
-                "non_privileged": none_if_nan(start[1]),
+                "privileged": none_if_nan(_mean([start.privileged for start in starts])),
+                "non_privileged": none_if_nan(_mean([start.non_privileged for start in starts])),
             },
             "trials": table,
             "front": [row["number"] for row in front],
             "chosen": [row["number"] for row in chosen],
             "importance": importance,
+            "notes": note,
         }
         return entry, {row["number"]: row["settings"] for row in chosen}
+
+    def _choose(
+        self, complete: list[dict[str, Any]], front: list[dict[str, Any]]
+    ) -> tuple[list[dict[str, Any]], list[str]]:
+        """Trials to run on test, and a note where there is none."""
+        moved = [row for row in complete if row["fell_back_share"] < 1]
+        if not moved:
+            return [], ["no trial beat the reference on validation within tolerance."]
+        if self.sweep.objective == "constrained":
+            best = max(moved, key=lambda row: row["values"][0])  # of equal ones the first
+            if best["settings"] == self.store.given:
+                return [], ["no trial beat the settings as given on validation."]
+            return [best], []
+        on_front = [row for row in front if row["fell_back_share"] < 1]
+        places = np.linspace(0, len(on_front) - 1, min(len(on_front), MOST_FROM_FRONT)).round()
+        return [on_front[int(place)] for place in places], []
 
     def _run_some(self, missing: int, n_jobs: int, count: StudyProgress) -> None:
         advance = count("trials", missing)
@@ -316,6 +325,42 @@ class _Search:
                     with self.store.open() as trials:
                         trials.bury(slot, result)
                 advance()
+
+
+class _BestEpoch:
+    """The epoch that would be returned, were the reference no candidate.
+
+    Where the reference beats all epochs of all trials, they would be equal with it as one: the
+    search would learn nothing from them.
+
+    Parameters
+    ----------
+    start : ValidationScores
+        The reference's.
+    tolerance : float
+        A fraction, not points.
+    """
+
+    def __init__(self, start: ValidationScores, tolerance: float) -> None:
+        self.start, self.tolerance = start, tolerance
+        self.epoch = 0
+        self.value = -np.inf
+        self.goal = self.privileged = self.non_privileged = self.change = np.nan
+
+    def offer(self, record: Mapping[str, Any]) -> None:
+        """Enter an epoch; the better one is kept.
+
+        Its value is its privileged mAP, or, past the tolerance, how far it is past it, below 0.
+        """
+        keys = ("map/privileged", "map/non_privileged", "map")
+        found = (record["validation"][key] for key in keys)
+        scores = ValidationScores(*(np.nan if figure is None else figure for figure in found))
+        past = self.start.non_privileged - self.tolerance - scores.non_privileged
+        value = -past if past > 1e-12 else scores.goal
+        if value > self.value:
+            self.epoch, self.value, self.goal = record["epoch"], value, scores.goal
+            self.privileged, self.non_privileged = scores.privileged, scores.non_privileged
+            self.change = scores.non_privileged - self.start.non_privileged
 
 
 def pareto_front(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -377,17 +422,8 @@ def _check_defined(sweep: Sweep, starts: Mapping[int, ValidationScores]) -> None
             )
 
 
-def _scores(record: Mapping[str, Any]) -> ValidationScores:
-    """Validation scores of an epoch's record."""
-    keys = ("map/privileged", "map/non_privileged", "map")
-    values = (record["validation"][key] for key in keys)
-    return ValidationScores(*(float("nan") if value is None else value for value in values))
-
-
-def _mean(scores: list[ValidationScores]) -> tuple[float, float]:
-    """Mean privileged and non-privileged mAP."""
-    privileged, non_privileged = np.mean([(s.privileged, s.non_privileged) for s in scores], axis=0)
-    return float(privileged), float(non_privileged)
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values))
 
 
 def _looked_before(ledger: Ledger, study: Study) -> list[str]:

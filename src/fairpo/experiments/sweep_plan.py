@@ -20,7 +20,7 @@ from fairpo.training.settings import TrainingSettings
 SWEEP = "sweep.yaml"
 
 _NO_TOLERANCE = 100.0
-_OF_THE_END = {"n_trials", "seeds", "n_resamples", "decisions"}
+_OF_THE_END = {"n_trials", "seeds", "n_resamples", "n_permutations", "decisions"}
 """What may change without a search anew."""
 
 
@@ -34,9 +34,9 @@ class Sweep(Plan):
     )
     objective: Literal["constrained", "pareto"] = Field(
         "constrained",
-        description="constrained: privileged mAP on validation of the epoch that would be "
-        "returned, within tolerance_points; pruned. pareto: that and the change of non-privileged "
-        "mAP, both as high as can be; tolerance_points is then 100 unless given.",
+        description="constrained: privileged mAP on validation of the best epoch within "
+        "tolerance_points; pruned. pareto: that and the change of non-privileged mAP, both as high "
+        "as can be; tolerance_points is then 100 unless given.",
     )
     n_trials: int = Field(20, ge=1, description="In all, whoever ran them.")
     tuning_seeds: tuple[int, ...] = Field(

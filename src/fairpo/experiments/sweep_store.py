@@ -6,6 +6,7 @@ that was stopped ends as one that was not.
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -38,13 +39,15 @@ FEWEST_FOR_IMPORTANCE = 10
 """Below so many complete trials an importance is noise."""
 
 _FEWEST_BEFORE_PRUNING = 5
+_ATTEMPTS, _PAUSE_SECONDS = 5, 0.3
 _PLACE, _SLOT, _ERROR = "place", "slot", "error"
 
 Report = Callable[[int, float], None]
 """``(step, value)``, the higher the better; ends a trial that is pruned."""
 
-ABOUT = ("privileged", "non_privileged", "non_privileged_change", "selected_epochs")
-"""What is kept of a complete trial beside its values: validation mAP as fractions, and epochs."""
+ABOUT = ("privileged", "non_privileged", "non_privileged_change", "epochs", "fell_back_share")
+"""Kept of a complete trial beside its values: validation mAP as fractions, of which epochs, and
+in which share of the seeds the reference would be returned."""
 
 Train = Callable[[Mapping[str, Any], Report], tuple[tuple[float, ...], dict[str, Any]]]
 """``(settings, report)`` to the values of a trial and :data:`ABOUT`."""
@@ -137,28 +140,40 @@ class SweepStore:
         return FloatDistribution(dimension.low, dimension.high, dimension.log)
 
     def _connect(self) -> optuna.storages.RDBStorage:
-        try:
-            sqlite = sqlalchemy.make_url(self.url).get_backend_name() == "sqlite"
-            return optuna.storages.RDBStorage(
-                self.url,
-                # SQLite lets one process write at a time; the others wait.
-                engine_kwargs={"connect_args": {"timeout": 100}} if sqlite else None,
-                heartbeat_interval=HEARTBEAT_SECONDS,
-                grace_period=GRACE_SECONDS,
-            )
-        except sqlalchemy.exc.ArgumentError as error:
-            raise value_error(
-                "storage",
-                must="be a database as SQLAlchemy has it",
-                got=repr(self.url),
-                do="Such as sqlite:///sweep.db or postgresql://user@host/name.",
-            ) from error
-        except ImportError as error:
-            shown, why = without_password(self.url), error.__cause__ or error
-            raise FairPOImportError(f"the driver of {shown} is not installed: {why}.") from error
-        except sqlalchemy.exc.SQLAlchemyError as error:
-            reason = str(error).splitlines()[0]
-            raise FairPOError(f"{without_password(self.url)} cannot be used: {reason}.") from error
+        """Connect; of calls that make the tables at once all but one fail, and try again."""
+        left = _ATTEMPTS
+        while True:
+            try:
+                return self._connect_once()
+            except sqlalchemy.exc.ArgumentError as error:
+                raise value_error(
+                    "storage",
+                    must="be a database as SQLAlchemy has it",
+                    got=repr(self.url),
+                    do="Such as sqlite:///sweep.db or postgresql://user@host/name.",
+                ) from error
+            except ImportError as error:
+                shown, why = without_password(self.url), error.__cause__ or error
+                raise FairPOImportError(f"the driver of {shown} is missing: {why}.") from error
+            except (
+                sqlalchemy.exc.SQLAlchemyError,
+                optuna.exceptions.StorageInternalError,
+            ) as error:
+                left -= 1
+                if not left:
+                    shown, reason = without_password(self.url), str(error).splitlines()[0]
+                    raise FairPOError(f"{shown} cannot be used: {reason}.") from error
+                time.sleep(_PAUSE_SECONDS)
+
+    def _connect_once(self) -> optuna.storages.RDBStorage:
+        sqlite = sqlalchemy.make_url(self.url).get_backend_name() == "sqlite"
+        return optuna.storages.RDBStorage(
+            self.url,
+            # SQLite lets one process write at a time; the others wait.
+            engine_kwargs={"connect_args": {"timeout": 100}} if sqlite else None,
+            heartbeat_interval=HEARTBEAT_SECONDS,
+            grace_period=GRACE_SECONDS,
+        )
 
 
 class SweepTrials:

@@ -1,0 +1,53 @@
+"""``fairpo reproduce``: the paper's tables beside ours."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from fairpo._checks import value_error
+from fairpo.cli import options
+
+
+def reproduce(
+    benchmark: Annotated[str, typer.Argument(help="coco or nuswide.")],
+    data: Annotated[
+        str, typer.Argument(help="Store that `fairpo embed` made of the official folder.")
+    ],
+    out: options.Out,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds; the paper has one.")] = 1,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Fewer epochs than the paper's, for a trial run.")
+    ] = None,
+    data_root: options.DataRoot = None,
+    reading: options.Reading = None,
+    jobs: options.Jobs = None,
+    overwrite: options.Overwrite = False,
+    as_json: options.Json = False,
+) -> None:
+    """Run the paper's comparison: both versions' settings, each partition, its rule of selection.
+
+    Writes reproduction.md, Tables 1 and 2 beside ours; mAP of the whole set and the authors' mean
+    over batches, each under its name.
+    """
+    from fairpo.cli.compare import conduct
+    from fairpo.data import load_data
+    from fairpo.experiments.ledger import Ledger
+    from fairpo.experiments.paper import N_LABELS, reproduction, side_by_side
+    from fairpo.models.checkpoint import read_json, write_atomic
+    from fairpo.training.run import METRICS
+
+    if benchmark not in N_LABELS:
+        raise value_error("BENCHMARK", must="be coco or nuswide", got=repr(benchmark))
+    told = options.data_options(reading, None, data_root, None, False)
+    names = load_data(data, told).label_names
+    changes = {} if epochs is None else {"epochs": epochs, "reference_epochs": epochs}
+    study = reproduction(benchmark, data, names, seeds=range(seeds), changes=changes)
+    study = study.model_copy(update={"data_options": told})
+    study.check()
+    conduct(study, out, (None, "logits"), jobs, overwrite, as_json)
+    tables = side_by_side(benchmark, read_json(out / METRICS), Ledger(out))
+    write_atomic(out / "reproduction.md", tables.encode())
+    if not as_json:
+        print(f"{out / 'reproduction.md'}")
