@@ -158,7 +158,7 @@ def _labels_of(
 
     def column(read: Any) -> list[float | None]:
         values = (read(found[name]) if name in found else None for name in labels)
-        return [None if value is None else round(100 * value, 1) for value in values]
+        return [None if value is None else round(100 * value, 2) for value in values]
 
     return {
         "group": [

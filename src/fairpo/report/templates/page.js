@@ -68,7 +68,7 @@ function showLabel() {
     cell(row.from.toFixed(2) + " to " + row.to.toFixed(2), "th"),
     ...["n_before_1", "n_after_1", "n_before_0", "n_after_0"].map(key => cell(row[key])),
   ]));
-  const share = count => (100 * count / label.positives).toFixed(0) + "%";
+  const share = count => Math.floor(100 * count / label.positives + 0.5) + "%";
   const found = label.confusions[method].map(([name, before, after]) => {
     const head = cell(name, "th");
     head.className = "name";
