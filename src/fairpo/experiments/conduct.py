@@ -14,6 +14,7 @@ from fairpo._checks import FairPOError
 from fairpo.data.base import MultiLabelData
 from fairpo.experiments.given_reference import given_reference
 from fairpo.experiments.ledger import Ledger
+from fairpo.experiments.plan import Plan
 from fairpo.experiments.pool import Processes
 from fairpo.experiments.runner import (
     MethodResult,
@@ -37,6 +38,19 @@ Task = tuple[Trial, LabelGroups | None]
 
 StudyProgress = Callable[[str, int], Callable[[], None]]
 """``(what is done, how many) -> callback`` for each that is done."""
+
+
+def check_privileged(plan: Plan, data: MultiLabelData) -> None:
+    """Refuse a choice of privileged labels before any work, unless a reference makes it.
+
+    Raises
+    ------
+    FairPOValueError
+        It names an unknown label, or labels that cannot be trained.
+    """
+    rule = parse_privileged(plan.privileged)
+    if not rule.needs_reference_ap:
+        choose_groups(rule, data, None)
 
 
 def uncounted(_: str, __: int) -> Callable[[], None]:
@@ -95,6 +109,8 @@ def run_study(
     """
     study.check()
     data.require_features()
+    for variant in study.variants():
+        check_privileged(variant.plan, data)
     inputs, given = inputs_of(study, data), given_reference(study, data)
     ledger = Ledger(folder)
     folder.mkdir(parents=True, exist_ok=True)
