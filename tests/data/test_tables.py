@@ -441,6 +441,34 @@ def test_columns_can_be_ignored(tmp_path):
     refused(tmp_path / "set.csv", "no column left for features", ignore="w*,x")
 
 
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_slices_are_categories_of_rows_and_no_features(tmp_path, suffix):
+    columns = {"camera": ["a", None, "b", "a"], "site": list("xyxy"), **FEATURES}
+    path = write(tmp_path, {**columns, "label": list("abab")}, suffix)
+    data = read(path, slices="cam*,site")
+    assert {name: values.tolist() for name, values in data.slices.items()} == {
+        "camera": ["a", "(nothing)", "b", "a"],
+        "site": list("xyxy"),
+    }
+    assert data.n_features == 2
+    assert read(write(tmp_path, FEATURES, suffix), slices="camera", unlabelled=True).slices == {}
+
+
+def test_slices_of_texts_and_of_the_images_that_are_there(tmp_path):
+    columns = {"text": list("pqrs"), "camera": list("xxyy"), "label": list("abab")}
+    path = write(tmp_path, columns)
+    assert read(path, slices="camera").slices["camera"].tolist() == list("xxyy")
+    (tmp_path / "b.jpg").write_bytes(b"")
+    listed = {"path": ["a.jpg", "b.jpg"], "camera": ["x", "y"], "label": ["a", "b"]}
+    data = read(write(tmp_path, listed, name="images"), slices="camera")
+    assert data.slices["camera"].tolist() == ["y"]
+
+
+def test_too_many_slices_are_refused(tmp_path):
+    path = write(tmp_path, {"who": list(range(51)), "x": [0.5] * 51, "label": ["a"] * 51})
+    refused(path, "column 'who' holds 51 different values; up to 50 can be slices", slices="who")
+
+
 @pytest.mark.parametrize("suffix", [".parquet", ".jsonl"])
 def test_a_column_of_embeddings(tmp_path, suffix):
     columns = {"emb": [[0.5, 1.0], [2.0, 3.0]], "x": [7, 8], "label": ["a", "b"]}
@@ -516,7 +544,7 @@ def test_a_cell_of_bytes_is_shown_cut_short(tmp_path):
     assert len(refused(path, "image must be a number or a category", line=0)) < 400
 
 
-@pytest.mark.parametrize("option", ["labels", "text", "path", "id", "split", "ignore"])
+@pytest.mark.parametrize("option", ["labels", "text", "path", "id", "split", "ignore", "slices"])
 def test_an_unknown_column_in_an_option_lists_the_columns(tmp_path, option):
     path = write(tmp_path, {**FEATURES, "label": list("abab")})
     refused(path, "has no column 'zebra'; its columns are x, y, label", **{option: "zebra"})

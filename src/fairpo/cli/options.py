@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from fairpo.training.fit import Reference
     from fairpo.training.run import Run
 
-_HOW_TO_READ = ("labels", "delimiter", "path", "text", "id", "split", "ignore", "difficult")
+_HOW_TO_READ = (
+    *("labels", "delimiter", "path", "text", "id", "split", "ignore", "slices", "difficult"),
+)
 
 _DATA = typer.Argument(
     help="digits (comes with fairpo), or a file, folder, openml:NAME or hf:NAME; "

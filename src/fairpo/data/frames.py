@@ -44,6 +44,9 @@ SPLIT_NAMES = {
     "test": "test",
     "testing": "test",
 }
+MOST_SLICES = 50
+"""Categories of a column by which metrics are told apart; of more, each has too few rows."""
+
 _DELIMITERS = ("|", ";", ",")
 
 
@@ -298,6 +301,31 @@ def read_ids(frame: Frame, options: DataOptions) -> tuple[tuple[str, ...] | None
     if missing.any():
         raise frame.at(int(np.flatnonzero(missing)[0]), f"{column} is missing")
     return tuple(str(value) for value in frame.table[column].tolist()), column
+
+
+def read_slices(frame: Frame, options: DataOptions) -> dict[str, NDArray[np.str_]]:
+    """Categories of each row, by the columns that ``slices`` names; nothing in a cell is one.
+
+    Raises
+    ------
+    FairPOFileError
+        No such column, or one of more than ``MOST_SLICES`` categories.
+    """
+    if options.slices is None:
+        return {}
+    found = {}
+    for column in frame.columns(options.slices, required=not options.unlabelled):
+        plain = [_plain(value) for value in frame.table[column].tolist()]
+        values = np.array(["(nothing)" if value is None else str(value) for value in plain])
+        if (count := len(np.unique(values))) > MOST_SLICES:
+            raise file_error(
+                frame.path,
+                f"column {column!r} holds {count} different values; up to {MOST_SLICES} can be "
+                "slices",
+                "Put neighbouring values into one category.",
+            )
+        found[column] = values
+    return found
 
 
 def read_labels_of(frame: Frame, options: DataOptions) -> FrameLabels:
