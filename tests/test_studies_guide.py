@@ -12,7 +12,11 @@ from tests.command import fairpo
 from tests.conftest import problem
 
 GUIDE = (Path(__file__).parents[1] / "docs" / "studies.md").read_text()
-COMMANDS = re.findall(r"^(fairpo .*)$", GUIDE, flags=re.MULTILINE)
+COMMANDS = [
+    line
+    for block in re.findall(r"```sh\n(.*?)```", GUIDE, flags=re.DOTALL)
+    for line in block.splitlines()
+]
 FAST = ["--set", "epochs=1", "--set", "reference_epochs=2", "--set", "hidden=[8]"]
 
 
@@ -27,8 +31,12 @@ def place(tmp_path_factory):
 @pytest.mark.parametrize("line", COMMANDS)
 def test_a_command_runs(place, line):
     words = [word.replace("digits", "small.npz") for word in shlex.split(line)[1:]]
-    if words[0] in ("compare", "ablate", "partitions"):
+    if words[0] == "sweep":
+        words[words.index("--trials") + 1] = "2"
+    if words[0] in ("compare", "ablate", "partitions", "sweep"):
         words += ["--jobs", "1", *FAST]
+    if words[0] == "sweep":
+        words += ["--jobs", "1", "--trials", "3", *FAST]
     if words[:2] == ["study", "run"]:
         words += ["--jobs", "1"]
         settings = yaml.safe_load((place / "beta.yaml").read_text())

@@ -23,7 +23,7 @@ from fairpo.experiments.study import Study, write_study
 from fairpo.experiments.summary import Report
 from fairpo.experiments.sweep_plan import Sweep
 from fairpo.experiments.sweep_store import Report as ReportStep
-from fairpo.experiments.sweep_store import SweepStore, without_password
+from fairpo.experiments.sweep_store import SweepStore, check_storage, without_password
 from fairpo.experiments.trials import Bench, Trial
 from fairpo.groups import LabelGroups, parse_privileged
 from fairpo.models.checkpoint import CHECKSUMS, hold
@@ -97,6 +97,8 @@ def run_sweep(
     data.require_features()
     ledger = Ledger(folder)
     ledger.make_folders()
+    if storage is not None:
+        check_storage(storage)
     url = storage or f"sqlite:///{(folder / DATABASE).absolute()}"
     with hold(folder / ".lock"):
         (folder / CHECKSUMS).unlink(missing_ok=True)

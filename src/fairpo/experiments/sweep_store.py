@@ -99,7 +99,7 @@ class SweepStore:
         """
         sampler = _SeededByPlace(self)
         with _quiet():
-            storage = self._connect()
+            storage = _connect(self.url)
             try:
                 study = optuna.create_study(
                     storage=storage,
@@ -138,42 +138,6 @@ class SweepStore:
         if name in self.whole:
             return IntDistribution(int(dimension.low), int(dimension.high), dimension.log)
         return FloatDistribution(dimension.low, dimension.high, dimension.log)
-
-    def _connect(self) -> optuna.storages.RDBStorage:
-        """Connect; of calls that make the tables at once all but one fail, and try again."""
-        left = _ATTEMPTS
-        while True:
-            try:
-                return self._connect_once()
-            except sqlalchemy.exc.ArgumentError as error:
-                raise value_error(
-                    "storage",
-                    must="be a database as SQLAlchemy has it",
-                    got=repr(self.url),
-                    do="Such as sqlite:///sweep.db or postgresql://user@host/name.",
-                ) from error
-            except ImportError as error:
-                shown, why = without_password(self.url), error.__cause__ or error
-                raise FairPOImportError(f"the driver of {shown} is missing: {why}.") from error
-            except (
-                sqlalchemy.exc.SQLAlchemyError,
-                optuna.exceptions.StorageInternalError,
-            ) as error:
-                left -= 1
-                if not left:
-                    shown, reason = without_password(self.url), str(error).splitlines()[0]
-                    raise FairPOError(f"{shown} cannot be used: {reason}.") from error
-                time.sleep(_PAUSE_SECONDS)
-
-    def _connect_once(self) -> optuna.storages.RDBStorage:
-        sqlite = sqlalchemy.make_url(self.url).get_backend_name() == "sqlite"
-        return optuna.storages.RDBStorage(
-            self.url,
-            # SQLite lets one process write at a time; the others wait.
-            engine_kwargs={"connect_args": {"timeout": 100}} if sqlite else None,
-            heartbeat_interval=HEARTBEAT_SECONDS,
-            grace_period=GRACE_SECONDS,
-        )
 
 
 class SweepTrials:
@@ -272,9 +236,56 @@ class SweepTrials:
         return {name: float(value) for name, value in found.items()}
 
 
+def check_storage(url: str) -> None:
+    """Refuse a database that cannot be used, as :meth:`SweepStore.open` does, before any work."""
+    with _quiet():
+        _connect(url).engine.dispose()
+
+
 def without_password(url: str) -> str:
-    """Return the URL of a database as it may be shown."""
-    return sqlalchemy.make_url(url).render_as_string(hide_password=True)
+    """Return the URL of a database as it may be shown; what is no URL stays as it is."""
+    try:
+        return sqlalchemy.make_url(url).render_as_string(hide_password=True)
+    except sqlalchemy.exc.ArgumentError:
+        return url
+
+
+def _connect(url: str) -> optuna.storages.RDBStorage:
+    """Connect; of calls that make the tables at once all but one fail, and try again."""
+    left = _ATTEMPTS
+    while True:
+        try:
+            return _connect_once(url)
+        except sqlalchemy.exc.ArgumentError as error:
+            raise value_error(
+                "storage",
+                must="be a database as SQLAlchemy has it",
+                got=repr(url),
+                do="Such as sqlite:///sweep.db or postgresql://user@host/name.",
+            ) from error
+        except ImportError as error:
+            shown, why = without_password(url), error.__cause__ or error
+            raise FairPOImportError(f"the driver of {shown} is missing: {why}.") from error
+        except (
+            sqlalchemy.exc.SQLAlchemyError,
+            optuna.exceptions.StorageInternalError,
+        ) as error:
+            left -= 1
+            if not left:
+                shown, reason = without_password(url), str(error).splitlines()[0]
+                raise FairPOError(f"{shown} cannot be used: {reason}.") from error
+            time.sleep(_PAUSE_SECONDS)
+
+
+def _connect_once(url: str) -> optuna.storages.RDBStorage:
+    sqlite = sqlalchemy.make_url(url).get_backend_name() == "sqlite"
+    return optuna.storages.RDBStorage(
+        url,
+        # SQLite lets one process write at a time; the others wait.
+        engine_kwargs={"connect_args": {"timeout": 100}} if sqlite else None,
+        heartbeat_interval=HEARTBEAT_SECONDS,
+        grace_period=GRACE_SECONDS,
+    )
 
 
 class _OneTooManyError(Exception):
@@ -324,11 +335,7 @@ def _counted(study: optuna.Study) -> list[FrozenTrial]:
     """Trials but those that were killed, or that were one too many: they have no place."""
     found = study.get_trials(deepcopy=False)
     return [
-        trial
-        for trial in found
-        if trial.state == TrialState.RUNNING
-        or trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
-        or _ERROR in trial.user_attrs
+        trial for trial in found if trial.state != TrialState.FAIL or _ERROR in trial.user_attrs
     ]
 
 
