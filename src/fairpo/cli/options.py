@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from fairpo.training.run import Run
 
 _HOW_TO_READ = (
-    *("labels", "delimiter", "path", "text", "id", "split", "ignore", "slices", "difficult"),
+    *("labels", "delimiter", "path", "text", "id", "split"),
+    *("ignore", "slices", "difficult"),
 )
 
 _DATA = typer.Argument(

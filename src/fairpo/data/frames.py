@@ -304,7 +304,10 @@ def read_ids(frame: Frame, options: DataOptions) -> tuple[tuple[str, ...] | None
 
 
 def read_slices(frame: Frame, options: DataOptions) -> dict[str, NDArray[np.str_]]:
-    """Categories of each row, by the columns that ``slices`` names; nothing in a cell is one.
+    """Category of each row, (n,), by the columns that ``slices`` names.
+
+    A cell with nothing in it is the category ``(nothing)``: rows of which it is not known may be
+    those that a model fails on.
 
     Raises
     ------
@@ -315,17 +318,23 @@ def read_slices(frame: Frame, options: DataOptions) -> dict[str, NDArray[np.str_
         return {}
     found = {}
     for column in frame.columns(options.slices, required=not options.unlabelled):
-        plain = [_plain(value) for value in frame.table[column].tolist()]
-        values = np.array(["(nothing)" if value is None else str(value) for value in plain])
+        values = np.array([_category(value) for value in frame.table[column].tolist()])
         if (count := len(np.unique(values))) > MOST_SLICES:
             raise file_error(
                 frame.path,
                 f"column {column!r} holds {count} different values; up to {MOST_SLICES} can be "
                 "slices",
-                "Put neighbouring values into one category.",
+                "Put neighbouring values into one category, in a column of their own.",
             )
         found[column] = values
     return found
+
+
+def _category(value: Any) -> str:
+    plain = _plain(value)
+    if isinstance(plain, float) and plain.is_integer():
+        plain = int(plain)  # pandas made floats of them for the sake of an empty cell
+    return "(nothing)" if plain is None else str(plain).strip() or "(nothing)"
 
 
 def read_labels_of(frame: Frame, options: DataOptions) -> FrameLabels:

@@ -67,8 +67,8 @@ class DataOptions(BaseModel):
     ignore: str | None = Field(None, description="Tables: columns to leave out, as in labels.")
     slices: str | None = Field(
         None,
-        description="Tables: columns by whose categories test metrics are told apart, such as "
-        "camera, as in labels; they are no features.",
+        description="Tables: columns by whose categories the report tells test metrics apart, "
+        "such as camera, as in labels; they are no features.",
     )
     images: str | None = Field(
         None, description="Folder of the images, where it is not in its usual place."

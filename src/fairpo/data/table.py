@@ -180,7 +180,7 @@ def _features(frame: Frame, options: DataOptions) -> MultiLabelData:
     slices = read_slices(frame, options)
     taken = {*labels.columns, split_column, id_column, *slices}
     if options.ignore is not None:
-        taken |= set(frame.columns(options.ignore))
+        taken |= set(frame.columns(options.ignore, required=not options.unlabelled))
     columns = [str(name) for name in frame.table.columns if str(name) not in taken]
     unnamed = [name for name in columns if name.startswith(_UNNAMED)]
     columns = [name for name in columns if name not in unnamed]

@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 
 from fairpo.data.base import MultiLabelData
 from fairpo.decisions import DecisionRule
+from fairpo.experiments.figures import Judged
 from fairpo.experiments.plan import Plan
 from fairpo.experiments.runner import ModelScores, SeedResults
+from fairpo.experiments.slices import slice_metrics
 from fairpo.experiments.warning_signs import warning_signs
 from fairpo.groups import LabelGroups
 from fairpo.metrics import (
     LabelBlockMetrics,
-    LabelFrame,
     ReliabilityBins,
     average_precision,
     brier,
@@ -41,9 +42,6 @@ MOST_CONFUSED = 5
 """Labels named of each model for each label."""
 
 
-SLICE_METRICS = ("map", "sample_f1")
-
-
 @dataclass(frozen=True)
 class _Model:
     """Test logits (rows, labels) of the reference or of a method, and what recalibrates them."""
@@ -52,6 +50,9 @@ class _Model:
     epoch: str
     logits: NDArray[np.float32]
     rule: DecisionRule
+
+    def judged(self) -> Judged:
+        return Judged(self.rule.apply(self.logits), self.rule.threshold_logits)
 
 
 def gather_evidence(
@@ -73,8 +74,8 @@ def gather_evidence(
     -------
     dict, JSON-able, or None
         ``seed``; ``models`` (method and epoch, the reference first); ``labels``; ``calibration``
-        by model and group; ``slices``; ``warnings``. None where labels are sampled: there are no
-        scores.
+        by model and group; ``slices`` (:func:`~fairpo.experiments.slices.slice_metrics`);
+        ``warnings``. None where labels are sampled: there are no scores.
 
     Notes
     -----
@@ -89,6 +90,8 @@ def gather_evidence(
     groups = seed.groups
     targets = data.targets_of(data.rows("test"))
     models = _models(data, plan, seed)
+    judged = [model.judged() for model in models]
+    slices = {name: values[data.rows("test")] for name, values in data.slices.items()}
     shown = _shown_labels(models, targets, groups)
     probabilities = [model.rule.probabilities(model.logits)[:, shown] for model in models]
     return {
@@ -107,7 +110,7 @@ def gather_evidence(
             for place, index in enumerate(shown)
         ],
         "calibration": [_calibration(model, targets, groups) for model in models],
-        "slices": _slices(data, models, targets, groups),
+        "slices": slice_metrics(slices, judged, targets, groups),
         "warnings": warning_signs(seeds, data),
     }
 
@@ -196,63 +199,6 @@ def _calibration(
             for kind, (bins, squared, error) in kinds.items()
         }
         for place, name in enumerate(groups.names)
-    }
-
-
-def _slices(
-    data: MultiLabelData,
-    models: Sequence[_Model],
-    targets: NDArray[np.int8],
-    groups: LabelGroups,
-) -> list[dict[str, Any]]:
-    """Metrics of each group on the test rows of each category, a model each."""
-    test = data.rows("test")
-    judged = [model.rule.apply(model.logits) for model in models]
-    return [
-        {
-            "column": column,
-            "categories": [
-                _category(str(category), values[test] == category, models, judged, targets, groups)
-                for category in np.unique(values[test])
-            ],
-        }
-        for column, values in data.slices.items()
-    ]
-
-
-def _category(
-    name: str,
-    inside: NDArray[np.bool_],
-    models: Sequence[_Model],
-    judged: Sequence[Floats],
-    targets: NDArray[np.int8],
-    groups: LabelGroups,
-) -> dict[str, Any]:
-    frames = [
-        LabelFrame.from_scores(
-            logits[inside],
-            targets[inside],
-            groups.as_mapping(),
-            threshold_logits=model.rule.threshold_logits,
-        )
-        for model, logits in zip(models, judged, strict=True)
-    ]
-    mapping = groups.as_mapping()
-    return {
-        "category": name,
-        "n_rows": int(np.count_nonzero(inside)),
-        "positives": {
-            group: int(np.count_nonzero(targets[inside][:, labels] == 1))
-            for group, labels in mapping.items()
-        },
-        "models": [
-            {
-                f"{metric}/{group}": none_if_nan(frame.by_group[metric][group])
-                for metric in SLICE_METRICS
-                for group in mapping
-            }
-            for frame in frames
-        ],
     }
 
 

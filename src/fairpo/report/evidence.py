@@ -7,6 +7,7 @@ from typing import Any
 import altair as alt
 
 from fairpo.report import score_charts
+from fairpo.report.slices import slice_tables
 from fairpo.report.wording import words
 
 KINDS = ("raw", "recalibrated")
@@ -36,7 +37,7 @@ def evidence_content(metrics: dict[str, Any], best: dict[str, Any] | None) -> di
         "confusions": confusion_rows(evidence, 0, first) if _has_labels(evidence) else [],
         "calibration": list(zip(models, evidence["calibration"], strict=True)),
         "curves": _curve_table(evidence["calibration"][min(first + 1, len(models) - 1)]),
-        "slices": [_slice_rows(one, models) for one in evidence.get("slices", [])],
+        "slices": slice_tables(evidence, models),
         "warnings": evidence["warnings"],
     }
 
@@ -98,30 +99,6 @@ def _model_names(evidence: dict[str, Any]) -> list[str]:
     after = {"selected": "", "last": ", last epoch (the reference was returned)"}
     methods = [model["method"] + after[model["epoch"]] for model in evidence["models"][1:]]
     return [f"reference ({evidence['models'][0]['method']})", *methods]
-
-
-def _slice_rows(one: dict[str, Any], models: list[str]) -> dict[str, Any]:
-    """Rows of the table of a slice: each category under each model, beside the reference."""
-    rows = [
-        {
-            "category": category["category"],
-            "n_rows": category["n_rows"],
-            "positives": category["positives"],
-            "model": model,
-            "cells": {
-                key: {"value": value, "change": _minus(value, category["models"][0][key])}
-                for key, value in values.items()
-            },
-            "is_reference": place == 0,
-        }
-        for category in one["categories"]
-        for place, (model, values) in enumerate(zip(models, category["models"], strict=True))
-    ]
-    return {"column": one["column"], "rows": rows, "keys": list(rows[0]["cells"]) if rows else []}
-
-
-def _minus(after: float | None, before: float | None) -> float | None:
-    return None if after is None or before is None else after - before
 
 
 def _curve_table(by_group: dict[str, Any]) -> list[tuple[str, str, float, float, int]]:
