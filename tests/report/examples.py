@@ -256,4 +256,5 @@ def sweep_of(n_trials=6):
         "front": [2, 4],
         "chosen": [4],
         "importance": {"beta": 0.75, "weight_rule": 0.25},
+        "notes": [],
     }

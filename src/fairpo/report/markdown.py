@@ -95,9 +95,7 @@ def _of_comparison(metrics: dict[str, Any]) -> Iterable[str]:
     yield from _labels(metrics)
     yield from _calibration(metrics, best)
     yield from _slices(metrics, best)
-    if metrics["notes"]:
-        yield "## Notes"
-        yield "\n".join(f"- {_escaped(note)}" for note in metrics["notes"])
+    yield from _notes(metrics)
     yield _made_by(metrics)
 
 
@@ -123,10 +121,16 @@ def _of_study(study: dict[str, Any]) -> Iterable[str]:
     for variant in study["variants"]:
         yield f"## {_escaped(variant['name'])}"
         yield comparison_markdown(variant["metrics"])
-    if study["notes"]:
-        yield "## Notes"
-        yield "\n".join(f"- {_escaped(note)}" for note in study["notes"])
+    yield from _notes(study)
     yield _made_by(study)
+
+
+def _notes(metrics: dict[str, Any]) -> Iterable[str]:
+    sweep = metrics.get("sweep")
+    notes = [*(sweep["notes"] if sweep else []), *metrics["notes"]]
+    if notes:
+        yield "## Notes"
+        yield "\n".join(f"- {_escaped(note)}" for note in notes)
 
 
 def _made_by(metrics: dict[str, Any]) -> str:
