@@ -224,6 +224,10 @@ class MultiLabelData:
                 else "",
             )
 
+    def row_name(self, row: int) -> str:
+        """Return what a row is called in predictions: its id, or its number where it has none."""
+        return str(row) if self.ids is None else self.ids[row]
+
     def targets_of(self, rows: NDArray[np.int64]) -> NDArray[np.int8]:
         """Dense targets (len(rows), L) of the given rows."""
         return dense_targets(self.targets, rows)
