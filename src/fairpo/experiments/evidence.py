@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from fairpo.data.base import MultiLabelData
 from fairpo.decisions import DecisionRule
+from fairpo.experiments.figures import Judged
 from fairpo.experiments.plan import Plan
 from fairpo.experiments.runner import ModelScores, SeedResults
+from fairpo.experiments.slices import slice_metrics
 from fairpo.experiments.warning_signs import warning_signs
 from fairpo.groups import LabelGroups
 from fairpo.metrics import (
@@ -49,6 +51,9 @@ class _Model:
     logits: NDArray[np.float32]
     rule: DecisionRule
 
+    def judged(self) -> Judged:
+        return Judged(self.rule.apply(self.logits), self.rule.threshold_logits)
+
 
 def gather_evidence(
     data: MultiLabelData, plan: Plan, seeds: Sequence[SeedResults]
@@ -69,7 +74,8 @@ def gather_evidence(
     -------
     dict, JSON-able, or None
         ``seed``; ``models`` (method and epoch, the reference first); ``labels``; ``calibration``
-        by model and group; ``warnings``. None where labels are sampled: there are no scores.
+        by model and group; ``slices`` (:func:`~fairpo.experiments.slices.slice_metrics`);
+        ``warnings``. None where labels are sampled: there are no scores.
 
     Notes
     -----
@@ -84,6 +90,8 @@ def gather_evidence(
     groups = seed.groups
     targets = data.targets_of(data.rows("test"))
     models = _models(data, plan, seed)
+    judged = [model.judged() for model in models]
+    slices = {name: values[data.rows("test")] for name, values in data.slices.items()}
     shown = _shown_labels(models, targets, groups)
     probabilities = [model.rule.probabilities(model.logits)[:, shown] for model in models]
     return {
@@ -102,6 +110,7 @@ def gather_evidence(
             for place, index in enumerate(shown)
         ],
         "calibration": [_calibration(model, targets, groups) for model in models],
+        "slices": slice_metrics(slices, judged, targets, groups),
         "warnings": warning_signs(seeds, data),
     }
 
