@@ -300,3 +300,9 @@ def test_holm_keeps_the_rate_of_any_false_alarm():
 def test_holm_refuses_what_is_no_p_value(values):
     with pytest.raises(FairPOValueError, match="p_values must be one row of numbers in"):
         holm(np.array(values))
+
+
+@pytest.mark.parametrize("levels", [1, 5, 10**6])
+def test_ranks_are_scipy_s(levels):
+    scores = np.random.default_rng(levels).integers(-levels, levels, 300).astype(np.float32)
+    np.testing.assert_array_equal(significance._ranks(scores), stats.rankdata(scores))

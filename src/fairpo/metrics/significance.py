@@ -12,25 +12,29 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse, stats
 
 from fairpo._checks import unknown_name, value_error
 from fairpo.metrics.decisions import (
     ALL,
     Groups,
-    RowTerms,
     membership_matrix,
     metric_key,
 )
 from fairpo.metrics.ranking import Floats, Scores, check_scores, divide_defined
-from fairpo.metrics.row_metrics import ROW_METRICS, row_terms, thresholds_by_run
-from fairpo.metrics.units import cumulate_rows, sum_by_unit, units_of_rows
+from fairpo.metrics.row_metrics import (
+    ROW_METRICS,
+    ratios_of_sums,
+    row_terms,
+    sum_terms_by_unit,
+    thresholds_by_run,
+)
+from fairpo.metrics.step_counts import COLUMNS, count_steps, steps_of, weigh
+from fairpo.metrics.units import cumulate_rows, units_of_rows
 
 Swaps: TypeAlias = "NDArray[np.int16]"
 """1 where a unit is swapped, 0 where not, shape (units, permutations)."""
 
 BLOCK_BYTES = 2**28  # of swaps at a time; each block ranks every label again
-COLUMNS = 128  # permutations that are multiplied at a time: more fall out of the cache
 ROUNDING = 1e-6
 """Differences nearer than this are equal: counts are exact, their float32 quotients are not."""
 
@@ -214,28 +218,21 @@ class _RowSums:
         threshold_logits: tuple[Floats | None, Floats | None],
         unit_of_row: NDArray[np.int64],
     ) -> None:
+        self.n_groups = membership.shape[1]
         self.first, self.second = (
-            [
-                RowTerms(*(sum_by_unit(term, unit_of_row) for term in terms))
-                for terms in row_terms(logits, targets, membership, threshold_logits=own).values()
-            ]
+            sum_terms_by_unit(
+                row_terms(logits, targets, membership, threshold_logits=own), unit_of_row
+            )
             for logits, own in zip(pair, threshold_logits, strict=True)
         )
 
     def under(self, swaps: Sequence[Swaps]) -> Floats:
         """First minus second, shape (keys, permutations)."""
-        parts = [part.astype(np.float64) for part in swaps]
-        metrics = list(zip(self.first, self.second, strict=True))
-        return np.block([[_ratios(*terms, part) for part in parts] for terms in metrics])
-
-
-def _ratios(first: RowTerms, second: RowTerms, swaps: Floats) -> Floats:
-    sums = []
-    for one, other in zip(first, second, strict=True):
-        moved = (other - one).T @ swaps
-        sums.append((one.sum(axis=0)[:, None] + moved, other.sum(axis=0)[:, None] - moved))
-    (of_first, of_second), (below_first, below_second) = sums
-    return divide_defined(of_first, below_first) - divide_defined(of_second, below_second)
+        moved = weigh(self.second - self.first, swaps)
+        first = self.first.sum(axis=0)[:, None] + moved
+        second = self.second.sum(axis=0)[:, None] - moved
+        differences = ratios_of_sums(first, self.n_groups) - ratios_of_sums(second, self.n_groups)
+        return differences.reshape(-1, moved.shape[1])
 
 
 def _labels(
@@ -252,14 +249,28 @@ def _labels(
         positive = targets[observed, label] == 1
         if positive.any():
             pair = _Label(
-                stats.rankdata(first[observed, label]),
-                stats.rankdata(second[observed, label]),
+                _ranks(first[observed, label]),
+                _ranks(second[observed, label]),
                 positive,
                 unit_of_row[observed],
                 len(swaps[0]),
             )
             value[:] = np.concatenate([pair.under(part) for part in swaps])
     return values
+
+
+def _ranks(scores: Scores) -> Floats:
+    """Ranks of scores from the lowest, 1, upwards; those that are tied share their mean.
+
+    As ``scipy.stats.rankdata``, without the price of a stable sort.
+    """
+    order = np.argsort(scores)
+    ascending = scores[order]
+    starts = np.flatnonzero(np.concatenate([[True], ascending[1:] != ascending[:-1]]))
+    ends = np.append(starts[1:], len(scores))
+    ranks = np.empty(len(scores))
+    ranks[order] = np.repeat((starts + 1 + ends) / 2, ends - starts)
+    return ranks
 
 
 class _Label:
@@ -279,9 +290,7 @@ class _Label:
     ) -> None:
         steps = np.unique(np.concatenate([first[positive], second[positive]]))
         self.n_positives = np.count_nonzero(positive)
-        here, there = (
-            len(steps) - np.searchsorted(steps, ranks, side="right") for ranks in (first, second)
-        )
+        here, there = (steps_of(ranks, steps) for ranks in (first, second))
         shape = (len(steps), n_units)
         self.found = _Counts(here[positive], there[positive], unit_of_row[positive], shape)
         self.missed = _Counts(here[~positive], there[~positive], unit_of_row[~positive], shape)
@@ -314,17 +323,15 @@ class _Counts:
         )
         self.first, self.both = at_first, at_first + at_second
         moved = here != there
-        leaves, enters = moved & (here < n_steps), moved & (there < n_steps)
-        step = np.concatenate([here[leaves], there[enters]])
-        most = np.bincount(step, minlength=1).max()  # of moves at one step: none can overflow
-        signs = np.array([-1, 1], dtype=np.int16 if most < 2**15 else np.int32)
-        change = np.repeat(signs, [np.count_nonzero(leaves), np.count_nonzero(enters)])
-        unit = np.concatenate([unit_of_row[leaves], unit_of_row[enters]])
-        self.moves = sparse.csr_array((change, (step, unit)), shape=shape)
+        step = np.concatenate([here[moved], there[moved]])
+        most = np.bincount(step, minlength=n_steps + 1)[:n_steps].max(initial=0)  # at one step
+        signs = np.repeat(np.array([-1, 1], dtype=np.int8), np.count_nonzero(moved))
+        unit = np.tile(unit_of_row[moved], 2)
+        self.moves = count_steps(step, unit, shape, most=float(most), signs=signs)
 
     def under(self, swaps: Swaps) -> NDArray[np.float32]:
         """Rows of the first model at each step, shape (steps, permutations)."""
-        counts: NDArray[np.float32] = (self.moves @ swaps).astype(np.float32)
+        counts = (self.moves @ swaps).astype(np.float32)
         counts += self.first[:, None]
         return counts
 
