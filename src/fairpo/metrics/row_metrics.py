@@ -50,14 +50,18 @@ def row_terms(
 
 
 def sum_terms_by_unit(terms: Mapping[str, RowTerms], unit_of_row: NDArray[np.int64]) -> Floats:
-    """Sum terms over the rows of each unit: (U, 2 x metrics x groups), both terms of a metric side
-    by side.
+    """Sum terms over the rows of each unit.
 
     Parameters
     ----------
     terms : mapping from metric to RowTerms of shape (n, G)
         It may be empty.
     unit_of_row : int64 array, shape (n,)
+
+    Returns
+    -------
+    float64 array, shape (U, 2 x metrics x G)
+        Metric by metric the numerators of all groups, then the denominators.
     """
     sums = [sum_by_unit(term, unit_of_row) for pair in terms.values() for term in pair]
     return np.concatenate(sums or [np.empty((int(unit_of_row.max()) + 1, 0))], axis=1)

@@ -331,7 +331,7 @@ class _Counts:
 
     def under(self, swaps: Swaps) -> NDArray[np.float32]:
         """Rows of the first model at each step, shape (steps, permutations)."""
-        counts = (self.moves @ swaps).astype(np.float32)
+        counts: NDArray[np.float32] = (self.moves @ swaps).astype(np.float32)
         counts += self.first[:, None]
         return counts
 
