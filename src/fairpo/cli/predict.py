@@ -33,6 +33,7 @@ def predict(
     import numpy as np
 
     from fairpo.cli.show import print_json, say
+    from fairpo.experiments.given_reference import read_scores
     from fairpo.experiments.predictions import check_predictions_path, write_predictions
     from fairpo.training.alignment import align_features
     from fairpo.training.run import load
@@ -43,7 +44,7 @@ def predict(
     told = options.data_options(reading, format_name, data_root, label_xml, fetch)
     told = options.as_the_run(told, loaded, alone=True, unlabelled=True)
     rows = align_features(options.load(data, told, as_it_is=True), loaded)
-    scores = options.read_scores(reference, reference_kind) if reference else None
+    scores = read_scores(reference, reference_kind) if reference else None
     logits = loaded.predict_logits(rows.features, scores)
     rule = loaded.decisions.model
     probabilities, decided = rule.probabilities(logits), rule.decide(logits)
