@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -14,7 +14,7 @@ from fairpo._checks import FairPOError
 from fairpo.data.base import MultiLabelData
 from fairpo.experiments.given_reference import given_reference
 from fairpo.experiments.ledger import Ledger
-from fairpo.experiments.pool import Processes
+from fairpo.experiments.pool import Processes, StudyProgress, uncounted
 from fairpo.experiments.runner import (
     MethodResult,
     ModelScores,
@@ -34,14 +34,6 @@ from fairpo.training.fit import choose_groups
 
 Task = tuple[Trial, LabelGroups | None]
 """A trial and the groups it is run with; without groups, the reference of a trial."""
-
-StudyProgress = Callable[[str, int], Callable[[], None]]
-"""``(what is done, how many) -> callback`` for each that is done."""
-
-
-def uncounted(_: str, __: int) -> Callable[[], None]:
-    """Show no progress."""
-    return lambda: None
 
 
 def run_study(
@@ -80,7 +72,7 @@ def run_study(
     progress : callable
         Of the epochs of a training, where there is one process.
     count : callable
-        Of references and trials.
+        Of references and trials, and of what writing up takes: models judged, tests, evidence.
     extra : mapping
         Entries of ``metrics.json`` beside the study's own.
 
@@ -112,7 +104,7 @@ def run_study(
             inputs["reference"],
             progress if n_jobs == 1 else silent,
         )
-        with Processes(n_jobs) as processes:
+        with Processes(n_jobs, count) as processes:
             conductor = _Conductor(bench, processes, count)
             conductor.train_references(study)
             variants = [(variant, conductor.groups(variant)) for variant in study.variants()]
@@ -259,11 +251,12 @@ def _trials(
 def _result(
     record: dict[str, Any], scores: dict[str, ModelScores], start: ModelScores
 ) -> MethodResult:
+    selected = scores.get("selected", start)
     return MethodResult(
         method=record["method"],
         seed=record["seed"],
-        selected=scores.get("selected", start),
-        last=scores.get("last", start),
+        selected=selected,
+        last=scores.get("last", selected),
         selected_epoch=record["selected_epoch"],
         n_epochs=record["epochs"],
         fell_back=record["fell_back"],

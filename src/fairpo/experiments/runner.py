@@ -38,9 +38,9 @@ SplitScores: TypeAlias = NDArray[np.float32] | LabelBlockMetrics
 """Logits (rows, labels), or, where labels are sampled, figures from one pass over them."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ModelScores:
-    """What a model says of the rows that no training saw.
+    """What a model says of the rows that no training saw; two are the same if they are one object.
 
     Parameters
     ----------
@@ -210,11 +210,13 @@ class SeedRunner:
         is_reference = not get_method(method).continues
         untrained = is_reference and self.reference.training is None
         as_reference = is_reference or fitted.fell_back
+        selected = self.start if as_reference else self._scores(fitted.policy)
+        as_selected = untrained or (not as_reference and fitted.ended_best)
         result = MethodResult(
             method=method,
             seed=self.seed,
-            selected=self.start if as_reference else self._scores(fitted.policy),
-            last=self.start if untrained else self._scores(fitted.last_policy()),
+            selected=selected,
+            last=selected if as_selected else self._scores(fitted.last_policy()),
             selected_epoch=fitted.training.selector.best_epoch,
             n_epochs=len(fitted.training.epochs),
             fell_back=None if is_reference else fitted.fell_back,

@@ -69,6 +69,21 @@ class PermutationResult(NamedTuple):
         return float(self.differences[place]), float(self.p_values[place])
 
 
+class SwappedDifferences(NamedTuple):
+    """Differences of two models under every permutation; the first column is that of no swap.
+
+    Attributes
+    ----------
+    by_row : float64 array, shape (metrics x groups, 1 + n_permutations)
+        Of ``ROW_METRICS``.
+    by_label : float64 array, shape (L, 1 + n_permutations)
+        Of every label's AP; NaN for a label without a positive.
+    """
+
+    by_row: Floats
+    by_label: Floats
+
+
 def paired_permutation_test(
     first: Sequence[Scores],
     second: Sequence[Scores],
@@ -146,27 +161,78 @@ def paired_permutation_test(
     >>> difference > 0.1, p < 0.01
     (True, True)
     """
-    _check_request(first, second, targets, n_permutations)
-    membership = membership_matrix(groups, targets.shape[1])
-    unit_of_row = units_of_rows(clusters, len(targets))
-    pairs = list(zip(first, second, strict=True))
+    if len(first) == 0 or len(first) != len(second):
+        raise value_error(
+            "first and second",
+            must="hold the same number of runs, at least one",
+            got=f"{len(first)} and {len(second)}",
+        )
     thresholds = zip(
         thresholds_by_run(first_threshold_logits, len(first)),
         thresholds_by_run(second_threshold_logits, len(second)),
         strict=True,
     )
-    by_row = [
-        _RowSums(pair, targets, membership, own, unit_of_row)
-        for pair, own in zip(pairs, thresholds, strict=True)
+    runs = [
+        swapped_differences(
+            pair,
+            targets,
+            groups,
+            threshold_logits=own,
+            clusters=clusters,
+            n_permutations=n_permutations,
+            seed=seed,
+        )
+        for pair, own in zip(zip(first, second, strict=True), thresholds, strict=True)
     ]
-    by_key, by_label = [], []
+    return judge_swaps(runs, groups)
+
+
+def swapped_differences(
+    pair: tuple[Scores, Scores],
+    targets: NDArray[Any],
+    groups: Groups,
+    *,
+    threshold_logits: tuple[Floats | None, Floats | None] = (None, None),
+    clusters: NDArray[Any] | None = None,
+    n_permutations: int = 1000,
+    seed: int = 0,
+) -> SwappedDifferences:
+    """Compare one run of two models under every permutation, for :func:`judge_swaps`.
+
+    Runs of a test can so be taken one by one, in whatever process.
+
+    Parameters
+    ----------
+    pair : two float arrays of shape (n, L)
+    threshold_logits : two float arrays of shape (L,), or None
+    targets, groups, clusters, n_permutations, seed
+        As for :func:`paired_permutation_test`.
+    """
+    _check_request(pair, targets, n_permutations)
+    membership = membership_matrix(groups, targets.shape[1])
+    unit_of_row = units_of_rows(clusters, len(targets))
+    sums = _RowSums(pair, targets, membership, threshold_logits, unit_of_row)
+    by_row, by_label = [], []
     for swaps in _swap_blocks(int(unit_of_row.max()) + 1, n_permutations, seed):
-        labels = np.mean([_labels(*pair, targets, unit_of_row, swaps) for pair in pairs], axis=0)
-        others = np.mean([sums.under(swaps) for sums in by_row], axis=0)
-        by_label.append(labels)
-        by_key.append(np.concatenate([_group_means(labels, membership), others]))
-    differences, p_values = _judge(np.concatenate(by_key, axis=1))
-    label_differences, label_p_values = _judge(np.concatenate(by_label, axis=1))
+        by_row.append(sums.under(swaps))
+        by_label.append(_labels(*pair, targets, unit_of_row, swaps))
+    return SwappedDifferences(np.concatenate(by_row, axis=1), np.concatenate(by_label, axis=1))
+
+
+def judge_swaps(runs: Sequence[SwappedDifferences], groups: Groups) -> PermutationResult:
+    """Test the mean over runs that were swapped alike.
+
+    Parameters
+    ----------
+    runs : sequence of SwappedDifferences
+        At least one; of the same rows, groups, ``n_permutations`` and seed.
+    groups : mapping from name to int array
+    """
+    labels = np.mean([run.by_label for run in runs], axis=0)
+    others = np.mean([run.by_row for run in runs], axis=0)
+    means = _group_means(labels, membership_matrix(groups, len(labels)))
+    differences, p_values = _judge(np.concatenate([means, others]))
+    label_differences, label_p_values = _judge(labels)
     metrics = ("map", *ROW_METRICS)
     keys = tuple(metric_key(metric, group) for metric in metrics for group in (ALL, *groups))
     return PermutationResult(keys, differences, p_values, label_differences, label_p_values)
@@ -379,18 +445,10 @@ def _swap_blocks(n_units: int, n_permutations: int, seed: int) -> Iterator[list[
         yield parts
 
 
-def _check_request(
-    first: Sequence[Scores], second: Sequence[Scores], targets: NDArray[Any], n_permutations: int
-) -> None:
-    if len(first) == 0 or len(first) != len(second):
-        raise value_error(
-            "first and second",
-            must="hold the same number of runs, at least one",
-            got=f"{len(first)} and {len(second)}",
-        )
+def _check_request(pair: tuple[Scores, Scores], targets: NDArray[Any], n_permutations: int) -> None:
     if n_permutations < 1:
         raise value_error("n_permutations", must="be at least 1", got=n_permutations)
     if len(targets) == 0:
         raise value_error("targets", must="hold at least one row", got="none")
-    for logits in (*first, *second):
+    for logits in pair:
         check_scores(logits, targets)
