@@ -21,8 +21,8 @@ def models(data):
 
 
 @pytest.fixture
-def path(models, tmp_path):
-    write_scores(tmp_path / "key.npz", models)
+def path(models, data, tmp_path):
+    write_scores(tmp_path / "key.npz", models, data, DecisionSettings())
     return tmp_path / "key.npz"
 
 
@@ -51,9 +51,10 @@ def test_logits_are_not_kept(path):
         assert found.test is None
 
 
-def test_figures_by_block_of_labels_are_read_at_once(tmp_path):
+def test_figures_by_block_of_labels_are_read_at_once(data, tmp_path):
     figures = LabelBlockMetrics({"map": 0.5}, np.array([0.5]), {"ndcg_at_1": np.array([1.0])})
-    write_scores(tmp_path / "key.npz", {"start": ModelScores(figures, figures)})
+    models = {"start": ModelScores(figures, figures)}
+    write_scores(tmp_path / "key.npz", models, data, DecisionSettings())
     found = read_scores(tmp_path / "key.npz")["start"]
     (tmp_path / "key.npz").unlink()
     assert found.test.values == {"map": 0.5}

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fairpo.data.base import MultiLabelData
 from fairpo.decisions import DecisionRule
-from fairpo.experiments.figures import LogitFigures, logits_of
+from fairpo.experiments.figures import Judged, LogitFigures, logits_of
 from fairpo.experiments.pool import Processes
 from fairpo.experiments.runner import ModelScores, SeedResults, methods_of
 from fairpo.metrics import LabelBlockMetrics, average_precision
@@ -120,12 +120,16 @@ class _Swapping(NamedTuple):
 def _swap(
     tool: _Swapping, pair: tuple[tuple[ModelScores, DecisionRule], ...]
 ) -> SwappedDifferences:
-    (first, of_first), (second, of_second) = pair
+    judged = {
+        id(model): Judged(rule.apply(logits_of(model)), rule.threshold_logits)
+        for model, rule in pair
+    }
+    first, second = (judged[id(model)] for model, _ in pair)  # which may be one
     return swapped_differences(
-        (of_first.apply(logits_of(first)), of_second.apply(logits_of(second))),
+        (first.logits, second.logits),
         tool.targets,
         tool.groups,
-        threshold_logits=(of_first.threshold_logits, of_second.threshold_logits),
+        threshold_logits=(first.threshold_logits, second.threshold_logits),
         clusters=tool.clusters,
         n_permutations=tool.n_permutations,
     )

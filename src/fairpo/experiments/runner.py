@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -49,16 +49,22 @@ class ModelScores:
 
     test: SplitScores
     validation: SplitScores
+    _rules: dict[DecisionSettings, DecisionRule] = field(
+        default_factory=dict, init=False, repr=False
+    )
 
     def rule(self, data: MultiLabelData, settings: DecisionSettings) -> DecisionRule:
-        """Return how its logits become decisions, fitted on the validation rows.
+        """Return how its logits become decisions, fitted on the validation rows, once.
 
         The identity where labels are sampled: nearly all have too few validation positives.
         """
-        if isinstance(self.validation, LabelBlockMetrics):
+        validation = self.validation
+        if isinstance(validation, LabelBlockMetrics):
             return DecisionRule.identity(data.n_labels)
-        targets = data.targets_of(data.rows("validation"))
-        return DecisionRule.fit(self.validation, targets, settings)
+        if settings not in self._rules:
+            targets = data.targets_of(data.rows("validation"))
+            self._rules[settings] = DecisionRule.fit(validation, targets, settings)
+        return self._rules[settings]
 
 
 @dataclass(frozen=True)

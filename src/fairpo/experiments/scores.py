@@ -13,22 +13,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairpo._checks import file_error
+from fairpo.data.base import MultiLabelData
+from fairpo.decisions import DecisionRule, DecisionSettings
 from fairpo.experiments.runner import ModelScores, SplitScores
 from fairpo.metrics import LabelBlockMetrics
 from fairpo.models.checkpoint import write_atomic
 
 _SPLITS = ("test", "validation")
-_AP, _ROW, _VALUES = "ap", "row.", "values"
+_AP, _ROW, _VALUES, _RULE = "ap", "row.", "values", "rule."
 
 Found = TypeVar("Found")
 
 
-def write_scores(path: Path, models: Mapping[str, ModelScores]) -> None:
-    """Write the scores of named models, atomically; no pickle."""
+def write_scores(
+    path: Path, models: Mapping[str, ModelScores], data: MultiLabelData, decisions: DecisionSettings
+) -> None:
+    """Write the scores of named models and their rules of decision, atomically; no pickle."""
     arrays: dict[str, NDArray[Any]] = {}
     for name, scores in models.items():
         for split in _SPLITS:
             arrays |= _arrays(f"{name}.{split}.", getattr(scores, split))
+        if not isinstance(scores.test, LabelBlockMetrics):
+            rule = scores.rule(data, decisions).to_arrays()
+            arrays |= {f"{name}.{_RULE}{key}": values for key, values in rule.items()}
     stream = io.BytesIO()
     np.savez(stream, **arrays)  # type: ignore[arg-type]
     write_atomic(path, stream.getvalue())
@@ -52,7 +59,7 @@ def read_scores(path: Path) -> dict[str, ModelScores]:
 
 
 class StoredScores(ModelScores):
-    """Scores of a model in a file, read each time they are asked for.
+    """Scores of a model in a file, read each time they are asked for, and its rule of decision.
 
     A study has many models, and memory for one at a time. To another process go the path and the
     name.
@@ -80,6 +87,19 @@ class StoredScores(ModelScores):
     def validation(self) -> SplitScores:
         """Of the validation rows."""
         return _read(self.path, self.name, "validation")
+
+    def rule(self, data: MultiLabelData, settings: DecisionSettings) -> DecisionRule:
+        """Return the rule that was fitted when the scores were written.
+
+        A trial is known by its settings of decisions, so these are the same.
+        """
+        prefix = f"{self.name}.{_RULE}"
+
+        def read(stored: Any) -> DecisionRule:
+            keys = [key for key in stored.files if key.startswith(prefix)]
+            return DecisionRule.from_arrays({key.removeprefix(prefix): stored[key] for key in keys})
+
+        return _stored(self.path, read)
 
 
 def _arrays(prefix: str, scores: SplitScores) -> dict[str, NDArray[Any]]:

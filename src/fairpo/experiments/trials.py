@@ -158,7 +158,7 @@ class Bench:
             del models["last"]
         own = {name: scores for name, scores in models.items() if scores is not runner.start}
         start = {"start": runner.start} if trial.method == REFERENCE else {}
-        write_scores(self.ledger.scores(key), own | start)
+        write_scores(self.ledger.scores(key), own | start, self.data, trial.plan.decisions)
         return {
             "key": key,
             "status": "done",

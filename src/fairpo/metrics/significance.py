@@ -212,11 +212,17 @@ def swapped_differences(
     membership = membership_matrix(groups, targets.shape[1])
     unit_of_row = units_of_rows(clusters, len(targets))
     sums = _RowSums(pair, targets, membership, threshold_logits, unit_of_row)
+    # A model compared with itself, as after a fallback to the reference: one swap tells all.
+    is_same = pair[0] is pair[1] and threshold_logits[0] is threshold_logits[1]
+    n_drawn = 0 if is_same else n_permutations
     by_row, by_label = [], []
-    for swaps in _swap_blocks(int(unit_of_row.max()) + 1, n_permutations, seed):
+    for swaps in _swap_blocks(int(unit_of_row.max()) + 1, n_drawn, seed):
         by_row.append(sums.under(swaps))
         by_label.append(_labels(*pair, targets, unit_of_row, swaps))
-    return SwappedDifferences(np.concatenate(by_row, axis=1), np.concatenate(by_label, axis=1))
+    differences = SwappedDifferences(*(np.concatenate(part, axis=1) for part in (by_row, by_label)))
+    if not is_same:
+        return differences
+    return SwappedDifferences(*(np.repeat(part, 1 + n_permutations, 1) for part in differences))
 
 
 def judge_swaps(runs: Sequence[SwappedDifferences], groups: Groups) -> PermutationResult:
