@@ -318,6 +318,6 @@ def test_holm_refuses_what_is_no_p_value(values):
 
 
 @pytest.mark.parametrize("levels", [1, 5, 10**6])
-def test_ranks_are_scipy_s(levels):
+def test_ranks_are_twice_scipy_s(levels):
     scores = np.random.default_rng(levels).integers(-levels, levels, 300).astype(np.float32)
-    np.testing.assert_array_equal(significance._ranks(scores), stats.rankdata(scores))
+    np.testing.assert_array_equal(significance._ranks(scores), 2 * stats.rankdata(scores))

@@ -28,7 +28,7 @@ from fairpo.metrics.row_metrics import (
     sum_terms_by_unit,
     thresholds_by_run,
 )
-from fairpo.metrics.step_counts import COLUMNS, count_steps, steps_of, weigh
+from fairpo.metrics.step_counts import COLUMNS, count_steps, weigh
 from fairpo.metrics.units import cumulate_rows, units_of_rows
 
 Swaps: TypeAlias = "NDArray[np.int16]"
@@ -331,17 +331,17 @@ def _labels(
     return values
 
 
-def _ranks(scores: Scores) -> Floats:
-    """Ranks of scores from the lowest, 1, upwards; those that are tied share their mean.
+def _ranks(scores: Scores) -> NDArray[np.int64]:
+    """Ranks of scores from the lowest, doubled: those that are tied share their mean.
 
-    As ``scipy.stats.rankdata``, without the price of a stable sort.
+    Twice ``scipy.stats.rankdata``, whole numbers, without the price of a stable sort.
     """
     order = np.argsort(scores)
     ascending = scores[order]
     starts = np.flatnonzero(np.concatenate([[True], ascending[1:] != ascending[:-1]]))
     ends = np.append(starts[1:], len(scores))
-    ranks = np.empty(len(scores))
-    ranks[order] = np.repeat((starts + 1 + ends) / 2, ends - starts)
+    ranks = np.empty(len(scores), dtype=np.int64)
+    ranks[order] = np.repeat(starts + 1 + ends, ends - starts)
     return ranks
 
 
@@ -354,16 +354,18 @@ class _Label:
 
     def __init__(
         self,
-        first: Floats,
-        second: Floats,
+        first: NDArray[np.int64],
+        second: NDArray[np.int64],
         positive: NDArray[np.bool_],
         unit_of_row: NDArray[np.int64],
         n_units: int,
     ) -> None:
-        steps = np.unique(np.concatenate([first[positive], second[positive]]))
+        is_step = np.zeros(2 * len(first) + 1, dtype=bool)  # by rank
+        is_step[first[positive]] = is_step[second[positive]] = True
+        above = np.cumsum(is_step[::-1])[::-1] - is_step  # steps above each rank
         self.n_positives = np.count_nonzero(positive)
-        here, there = (steps_of(ranks, steps) for ranks in (first, second))
-        shape = (len(steps), n_units)
+        here, there = above[first], above[second]
+        shape = (int(np.count_nonzero(is_step)), n_units)
         self.found = _Counts(here[positive], there[positive], unit_of_row[positive], shape)
         self.missed = _Counts(here[~positive], there[~positive], unit_of_row[~positive], shape)
 
