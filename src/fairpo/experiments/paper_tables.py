@@ -85,8 +85,8 @@ def _table(
     ]
     for row in metrics["rows"]:
         method, epoch, back = row["method"], row["epoch"], row["fell_back_share"]
-        ours = [record[epoch] for record in records if _is_of(record, metrics, method)]
-        cells = (_mean(ours, metric) for metric in METRICS)
+        ours = {r["seed"]: r[epoch] for r in records if _is_of(r, metrics, method)}
+        cells = (_mean(ours.values(), metric) for metric in METRICS)
         if epoch == "selected":
             lines.append(_line(method, epoch, "" if back is None else f"{back:.0%}", *cells))
             continue
@@ -103,7 +103,7 @@ def _is_of(record: Mapping[str, Any], metrics: Mapping[str, Any], method: str) -
     return (record["method"], record["preset"], record["privileged"]) == own
 
 
-def _mean(found: Sequence[Mapping[str, Any]], metric: str) -> str:
+def _mean(found: Iterable[Mapping[str, Any]], metric: str) -> str:
     """Over seeds; a figure that is not defined is a dash."""
     values = [
         [each[f"{metric}/{group}"] for each in found] for group in (PRIVILEGED, NON_PRIVILEGED)
