@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, ClassVar, Literal, Self, TypeVar
 
 import yaml
 from pydantic import BaseModel, Field, model_validator
@@ -37,6 +38,9 @@ class Variant:
 
 class Study(Plan):
     """Plans that are run side by side, and written up as one."""
+
+    file_name: ClassVar[str] = "study.yaml"
+    """What it is called in its folder."""
 
     kind: Kind = Field(
         "compare",
@@ -82,9 +86,7 @@ class Study(Plan):
                     *(f"{method}/{part}" for part in ABLATIONS if _can_be_ablated(method)),
                 )
             ]
-        if REFERENCE not in methods:
-            methods.insert(0, REFERENCE)
-        return {**values, "methods": tuple(dict.fromkeys(methods))}
+        return {**values, "methods": with_reference(methods)}
 
     @model_validator(mode="after")
     def _varied(self) -> Self:
@@ -119,6 +121,10 @@ class Study(Plan):
             )
         return (Variant("", self._plan()),)
 
+    def continues(self, before: Plan) -> bool:
+        """Whether it may go on in the folder of another one."""
+        return self == before
+
     def check(self) -> None:
         """Refuse what is wrong in any of its plans, before any work.
 
@@ -126,11 +132,21 @@ class Study(Plan):
         ------
         FairPOValueError
         """
+        for name, changes in self.setups.items():
+            shared = sorted(_OF_ALL_SETUPS & changes.keys())
+            if shared:
+                raise value_error(
+                    f"setups: {name}",
+                    must=f"leave {', '.join(sorted(_OF_ALL_SETUPS))} to the study",
+                    got=", ".join(shared),
+                )
         for variant in self.variants():
             variant.plan.check()
 
     def _plan(self, **changes: Any) -> Plan:
         shared = {name: getattr(self, name) for name in Plan.model_fields}
+        if isinstance(changes.get("methods"), list | tuple):
+            changes["methods"] = with_reference(changes["methods"])
         return build_settings(Plan, {**shared, **changes})
 
     def _changed(self, changes: dict[str, Any]) -> Plan:
@@ -162,6 +178,9 @@ _VARIED: tuple[tuple[Kind, str], ...] = (
     ("sweep", "chosen"),
 )
 """Kinds of study, and the field that holds what is varied in them."""
+
+_OF_ALL_SETUPS = {"data", "data_options", "reference", "reference_kind"}
+"""They are read once for all variants."""
 
 
 def read_study(path: Path) -> Study:
@@ -202,6 +221,11 @@ def write_study(path: Path, study: Plan) -> None:
     """Write a study with all its settings."""
     text = yaml.safe_dump(study.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     write_atomic(path, text.encode())
+
+
+def with_reference(methods: Iterable[Any]) -> tuple[Any, ...]:
+    """Methods, each once, after the reference, which they start from."""
+    return tuple(dict.fromkeys([REFERENCE, *methods]))
 
 
 def _over(
