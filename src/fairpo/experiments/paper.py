@@ -89,6 +89,7 @@ def reproduction(
             "training": {
                 **training_preset(preset),
                 "tolerance_points": 100.0,
+                "reference_is_candidate": False,
                 **(changes or {}),
             },
         }
