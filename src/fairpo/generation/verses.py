@@ -27,7 +27,7 @@ from fairpo.generation.oracles import (
     ORACLES,
     POLITE,
     RHYMES,
-    STOP,
+    SENTENCE,
     Oracle,
 )
 from fairpo.generation.preferences import PreferencePairs
@@ -38,7 +38,7 @@ LENGTHS = ((4, 6), (7, 9), (10, 12))
 _VERBS = ("sings", "runs", "sleeps", "waits", "plays", "hides")
 _ADVERBS = ("softly", "slowly", "quickly", "gladly", "often", "alone")
 _JOINTS = ("and", "by")
-_FORMS = (BRACKETS, STOP)
+_FORMS = (BRACKETS, SENTENCE)
 _REQUEST = "write {} to {} words about the {} , rhyme with {} , {} :"
 _N_PROMPTS = len(LENGTHS) * len(NOUNS) * sum(map(len, RHYMES)) * len(_FORMS)
 
@@ -214,7 +214,7 @@ def write_verse(request: Request, has: NDArray[np.bool_], rng: np.random.Generat
     ]
     middle = _filling(int(rng.choice(lengths)) - len(start) - 1, rng)
     line = " ".join([*start, *middle, end])
-    forms = {BRACKETS: f" ( {line} )", STOP: f" {line} ."}
+    forms = {BRACKETS: f" ( {line} )", SENTENCE: f" {line} ."}
     if wanted["format"]:
         return forms.pop(request.form)
     del forms[request.form]

@@ -96,9 +96,9 @@ def read_table(source: Any, options: PairOptions) -> Table:
     if isinstance(source, str | Path):
         table = _read_path(str(source), options)
     elif hasattr(source, "column_names"):
-        table = _from_parts("a data set", _parts(source))
+        table = _from_parts("pairs", _parts(source))
     elif isinstance(source, Sequence) and all(isinstance(row, Mapping) for row in source):
-        table = Table("the rows given", source, range(len(source)))
+        table = Table("pairs", source, range(len(source)))
     else:
         raise type_error(
             "PAIRS",
