@@ -214,6 +214,13 @@ def test_the_network_only_when_told():
         read_pairs("hf:somebody/pairs")
 
 
+def test_a_data_set_that_streams_is_refused():
+    datasets = pytest.importorskip("datasets")
+    stream = datasets.Dataset.from_list(PLAIN).to_iterable_dataset()
+    with pytest.raises(TypeError, match="loaded as a whole, got IterableDataset. Load it without"):
+        read_pairs(stream)
+
+
 def test_a_plain_prompt_before_conversations():
     """As in ultrafeedback_binarized: the completions hold the prompt, or are the reply alone."""
     both = zip(IMPLICIT_TALK, PLAIN, strict=True)

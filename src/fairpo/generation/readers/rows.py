@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -42,7 +43,7 @@ class Table:
     splits: list[str] | None = None
     notes: tuple[str, ...] = ()
 
-    @property
+    @functools.cached_property
     def columns(self) -> list[str]:
         """Names of the columns, in the order they turn up."""
         return list(dict.fromkeys(name for row in self.rows for name in row))
@@ -161,6 +162,14 @@ def _from_parts(source: str, parts: dict[str, Any]) -> Table:
     known = {name: part for name, part in parts.items() if name in SPLIT_NAMES}
     if not known:
         raise file_error(source, f"has the splits {', '.join(parts)}; none is train")
+    for part in known.values():
+        if not hasattr(part, "__len__"):
+            raise type_error(
+                "a data set of Hugging Face",
+                must="be loaded as a whole",
+                got=type(part).__name__,
+                do="Load it without streaming=True.",
+            )
     rows: list[Mapping[str, Any]] = []
     places: list[str] = []
     splits: list[str] = []
