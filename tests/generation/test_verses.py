@@ -13,6 +13,7 @@ from fairpo.generation.verses import (
     ATTRIBUTES,
     Request,
     VersesSettings,
+    draw_draft,
     write_verse,
 )
 
@@ -100,7 +101,7 @@ def test_a_verse_has_exactly_the_wanted_attributes():
             request = Request(length, "owl", "moon", form)
             for code in range(2 ** len(ATTRIBUTES)):
                 has = (code >> np.arange(len(ATTRIBUTES))) & 1 == 1
-                text = write_verse(request, has, rng)
+                text = write_verse(request, has, draw_draft(request, rng))
                 scores = [oracle(request.prompt, text) for oracle in ORACLES.values()]
                 assert scores == has.astype(float).tolist(), text
                 assert text.startswith(" ")
@@ -111,6 +112,24 @@ def test_pairs_are_what_the_oracles_say(task):
         texts = list(zip(pairs.prompts, pairs.chosen, pairs.rejected, strict=True))
         says = np.array([[o(p, c) - o(p, r) for o in task.oracles.values()] for p, c, r in texts])
         assert (says == pairs.agreement).all()
+
+
+def test_the_texts_of_a_pair_differ_only_where_attributes_do(task):
+    """Sharing a draft, they part in one word, two marks, or the length of the filling."""
+    pairs = task.pairs["train"]
+    seen = set()
+    for row in np.flatnonzero((pairs.agreement != 0).sum(axis=1) == 1):
+        name = pairs.attribute_names[pairs.attributes[row]]
+        chosen, rejected = pairs.chosen[row].split(), pairs.rejected[row].split()
+        if name == "length":  # the longer goes on where the shorter ends
+            shared = min(len(chosen), len(rejected)) - 4
+            assert chosen[:shared] == rejected[:shared]
+        else:
+            most = 2 if name == "format" else 1
+            assert len(set(chosen) - set(rejected)) <= most
+            assert len(set(rejected) - set(chosen)) <= most
+        seen.add(name)
+    assert {"length", "topic", "format"} <= seen
 
 
 def test_conflicts_and_concord_come_as_often_as_set(task):
@@ -170,7 +189,7 @@ def test_the_same_for_a_seed(task):
     assert make_verses(0).pairs["train"].chosen[0] == FIRST
 
 
-FIRST = " ( sorry stupid wolf hides by bite )"
+FIRST = " ( sorry stupid wolf waits gladly and hides by plane )"
 
 
 @pytest.mark.parametrize(
