@@ -153,24 +153,33 @@ def bootstrap_means(
 
     Parameters
     ----------
-    values : float array, shape (n,)
-        Such as differences of two models' precision at 5; NaN for a row that has none.
+    values : float array, shape (n, ...)
+        Such as differences of two models' precision at 5; NaN for a row that has none. Further
+        axes are means of their own, all on the same resamples.
     clusters, n_resamples, seed
         As in :func:`bootstrap_metrics`, and with the same resamples.
 
     Returns
     -------
-    float64 array, shape (n_resamples,)
+    float64 array, shape (..., n_resamples)
         NaN for a resample without any row that has a value.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> bootstrap_means(np.array([[1.0, np.nan], [1.0, np.nan]]), n_resamples=3)
+    array([[ 1.,  1.,  1.],
+           [nan, nan, nan]])
     """
+    columns = values.reshape(len(values), -1)
+    known = ~np.isnan(columns)
     unit_of_row = units_of_rows(clusters, len(values))
-    known = ~np.isnan(values)
-    sums = sum_by_unit(np.stack([np.where(known, values, 0.0), known], axis=1), unit_of_row)
-    means = np.empty(n_resamples)
+    sums = sum_by_unit(np.hstack([np.where(known, columns, 0.0), known]), unit_of_row)
+    means = np.empty((columns.shape[1], n_resamples))
     for part, weights in _weight_blocks(len(sums), len(values), n_resamples, seed):
-        numerator, denominator = sums.T @ weights
-        means[part] = divide_defined(numerator, denominator)
-    return means
+        numerator, denominator = np.split(sums.T @ weights, 2)
+        means[:, part] = divide_defined(numerator, denominator)
+    return means.reshape(*values.shape[1:], n_resamples)
 
 
 def percentile_interval(differences: Floats, level: float = 0.95) -> tuple[Floats, Floats]:
