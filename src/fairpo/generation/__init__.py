@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fairpo.generation.implicit_reward import reward_accuracy as reward_accuracy
     from fairpo.generation.judges.judge import Judge as Judge
+    from fairpo.generation.judges.llm import LLMJudge as LLMJudge
     from fairpo.generation.judges.oracle import OracleJudge as OracleJudge
     from fairpo.generation.win_rates import WinRates as WinRates
     from fairpo.generation.win_rates import judge_models as judge_models
 
 _HOME = {
     "Judge": "fairpo.generation.judges.judge",
+    "LLMJudge": "fairpo.generation.judges.llm",
     "OracleJudge": "fairpo.generation.judges.oracle",
     "judge_models": "fairpo.generation.win_rates",
     "reward_accuracy": "fairpo.generation.implicit_reward",

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from fairpo._checks import check_same_length
 from fairpo.generation.texts import Text
 
+FIRST, SECOND, TIE = 1.0, 0.0, 0.5
+
 
 class Judge(Protocol):
     """Anything that says which of two completions is better by an attribute."""
