@@ -149,6 +149,7 @@ class ChatClient:
         """Whether the same request may get another reply."""
         self.last_failure = f"status {reply.status}: {_shortened(reply.text)}"
         if reply.status in _SETUP:
+            self._pace.stop()
             raise self._refusal(reply)
         return reply.status < 300 or reply.status >= 500 or reply.status in _AGAIN
 
