@@ -151,6 +151,12 @@ def test_decisions_need_no_torch():
     assert "torch" not in loaded_by("import fairpo.decisions")
 
 
+def test_generation_is_light_until_something_is_used():
+    heavy = {"torch", "transformers", "datasets", "peft"}
+    assert not loaded_by("import fairpo.generation") & {*heavy, "numpy", "scipy"}
+    assert not loaded_by("from fairpo.generation import PreferencePairs, load_pairs") & heavy
+
+
 def test_every_public_name_is_there():
     for name in fairpo.__all__:
         assert getattr(fairpo, name) is not None

@@ -3,6 +3,7 @@
 import json
 import logging
 import signal
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -521,7 +522,7 @@ def test_an_answer_is_read_or_is_nonsense(answer, verdict):
 
 def test_stopping_by_hand_keeps_what_is_under_way(make):
     def stop_by_hand(handler):
-        signal.raise_signal(signal.SIGINT)
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
         time.sleep(0.1)
         handler.say(chat_server.chat("B"))
 

@@ -6,8 +6,11 @@ Both are the formats of TRL's data sets.
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from typing import Any, TypeGuard
+
+import numpy as np
+from numpy.typing import NDArray
 
 Message = dict[str, str]
 """One turn: ``{"role": ..., "content": ...}``."""
@@ -49,3 +52,11 @@ def plain_text(text: Text) -> str:
 def text_key(text: Text) -> Hashable:
     """A key that equal texts share, and no others."""
     return text if isinstance(text, str) else (json.dumps(text, sort_keys=True),)
+
+
+def text_numbers(texts: Iterable[Text]) -> NDArray[np.int64]:
+    """Number texts, equal ones alike, from 0 in the order in which they first stand: shape (n,)."""
+    numbers: dict[Hashable, int] = {}
+    return np.array(
+        [numbers.setdefault(text_key(text), len(numbers)) for text in texts], dtype=np.int64
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fairpo._checks import check_same_length, unknown_name, value_error
 from fairpo.generation.judges.judge import Judge
 from fairpo.generation.rates import Rates, RunRates, plain
-from fairpo.generation.texts import Text, text_key
+from fairpo.generation.texts import Text, text_numbers
 from fairpo.groups import LabelGroups
 
 
@@ -200,12 +200,11 @@ def judge_models(
         )
         for one, other in pairs
     }
-    of_prompt = _prompt_numbers(prompts)
     return Verdicts(
         values=values,
         attributes=np.repeat(np.arange(len(rows)), [len(part) for part in rows]),
         attribute_names=tuple(attribute_names),
-        prompts=of_prompt[[row for part in rows for row in part]],
+        prompts=text_numbers(prompts)[[row for part in rows for row in part]],
         judge=judge.name,
     )
 
@@ -230,8 +229,3 @@ def _rows(
             got=f"{given.min()} to {given.max()}",
         )
     return [np.flatnonzero(given == attribute).tolist() for attribute in range(n_attributes)]
-
-
-def _prompt_numbers(prompts: Sequence[Text]) -> NDArray[np.int64]:
-    numbers: dict[Hashable, int] = {}
-    return np.array([numbers.setdefault(text_key(p), len(numbers)) for p in prompts], np.int64)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TypeAlias
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fairpo._checks import unknown_name
 from fairpo.generation.judges.judge import check_texts, verdicts_of_scores
+from fairpo.generation.oracles import Oracle
 from fairpo.generation.texts import Text
-
-Oracle: TypeAlias = Callable[[Text, str], float]
-"""(prompt, completion) -> score, higher is better."""
 
 
 class OracleJudge:
