@@ -539,7 +539,7 @@ def test_stopping_by_hand_keeps_what_is_under_way(make):
     ("options", "message"),
     [
         ({"tries": 0}, "LLMJudgeSettings.tries must be greater than or equal to 1"),
-        ({"paralel": 2}, "Did you mean 'parallel'"),
+        ({"parallels": 2}, "Did you mean 'parallel'"),
         ({"requests_per_minute": 0}, "requests_per_minute must be greater than 0"),
     ],
 )
