@@ -25,8 +25,8 @@ def case(seed=0, n=120, n_prompts=40, runs=("dpo", "fairpo"), skipped=0.1):
 
 
 def drawn(n_units, n_resamples, seed=0):
-    blocks = bootstrap._weight_blocks(n_units, n_units, n_resamples, seed)
-    return np.concatenate([weights for _, weights in blocks], axis=1).T
+    blocks = bootstrap._weight_blocks(n_units, n_resamples, seed)
+    return np.concatenate([part for _, parts in blocks for part in parts], axis=1).T
 
 
 def loop_mean(values, weights, inside):
@@ -105,12 +105,28 @@ def test_a_small_case_by_hand():
 def test_the_interval_is_the_percentiles_of_the_resamples():
     values, attributes, prompts = case(4)
     found = rates(values, attributes, NAMES, GROUPS, prompts, level=0.8, n_resamples=200)
-    expected = np.quantile(found.resampled, [0.1, 0.9], axis=-1)
+    expected = np.quantile(found.resampled[1], [0.1, 0.9], axis=-1)
+    expected[:, -2:] += (found.values[1] - found.resampled[1].mean(axis=-1))[-2:]
     run = found.runs["fairpo"]
     got = [run.overall, *run.groups.values(), *run.attributes.values()]
     got = [(rate.low, rate.high) for rate in got]
     got += [(worst.low, worst.high) for worst in (run.worst_group, run.worst_attribute)]
-    np.testing.assert_allclose(np.array(got).T, expected[:, 1], atol=1e-12)
+    np.testing.assert_allclose(np.array(got).T, expected, atol=1e-12)
+
+
+def test_the_worst_of_many_lies_in_its_interval_which_stays_a_share():
+    names = [f"a{number}" for number in range(22)]
+    groups = LabelPartition.from_indices(range(22), 22)
+    rng = np.random.default_rng(13)
+    outside = 0
+    for share in (0.5, 0.99):
+        values = {"x": (rng.random(22 * 56) < share).astype(float)}
+        worst = rates(values, np.repeat(np.arange(22), 56), names, groups, n_resamples=300)
+        lowest = np.quantile(worst.resampled[0, -1], 0.975)
+        worst = worst.runs["x"].worst_attribute
+        assert 0.0 <= worst.low <= worst.value <= worst.high <= 1.0
+        outside += lowest < worst.high
+    assert outside, "the percentiles alone must be lower here"
 
 
 def test_the_worst_group_is_taken_within_each_resample():
