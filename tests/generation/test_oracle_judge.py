@@ -4,21 +4,19 @@ import numpy as np
 import pytest
 
 from fairpo._checks import FairPOValueError
-from fairpo.generation import OracleJudge
+from fairpo.generation import OracleJudge, make_verses
 from fairpo.generation.oracles import ORACLES
 
 
 def test_every_oracle_of_the_embedded_task_judges():
+    test = make_verses(seed=0).pairs["test"]
     judge = OracleJudge(ORACLES)
-    prompt = "write 2 to 3 words about the cat , rhyme with day , with a stop :"
-    texts = ["the cat may", "kindly a cat , bay .", "ugly dog", ""]
-    first = [one for one in texts for _ in texts]
-    second = texts * 4
-    for name, oracle in ORACLES.items():
-        verdicts = judge.compare([prompt] * 16, first, second, name)
-        for one, other, verdict in zip(first, second, verdicts, strict=True):
-            scores = oracle(prompt, one), oracle(prompt, other)
-            assert verdict == (scores[0] > scores[1]) + 0.5 * (scores[0] == scores[1])
+    found = {
+        name: judge.compare(test.prompts, test.chosen, test.rejected, name) for name in ORACLES
+    }
+    for place, name in enumerate(test.attribute_names):
+        assert (found[name][test.attributes == place] == 1.0).all(), "it drives these pairs"
+        np.testing.assert_array_equal(found[name], (1 + test.agreement[:, place]) / 2)
 
 
 @pytest.mark.parametrize("score", [np.nan, np.inf, -np.inf])
