@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -12,6 +13,7 @@ from typing import Any
 import fairpo
 from fairpo._checks import FairPOError
 from fairpo.data.base import MultiLabelData
+from fairpo.data.mapped import shared_features
 from fairpo.experiments.given_reference import given_reference
 from fairpo.experiments.ledger import Ledger
 from fairpo.experiments.pool import Processes, StudyProgress, uncounted
@@ -96,15 +98,17 @@ def run_study(
         (folder / CHECKSUMS).unlink(missing_ok=True)  # it is being written again
         write_study(folder / study.file_name, study)
         ledger.make_folders()
-        bench = Bench(
-            replace(data, items=None),  # features are all that is read, and items may be functions
-            inputs["data"],
-            ledger,
-            given,
-            inputs["reference"],
-            progress if n_jobs == 1 else silent,
-        )
-        with Processes(n_jobs, count) as processes:
+        own = replace(data, items=None)  # features are all that is read; items may be functions
+        sharing = shared_features(own, folder) if n_jobs > 1 else nullcontext(own)
+        with sharing as shared, Processes(n_jobs, count) as processes:
+            bench = Bench(
+                shared,
+                inputs["data"],
+                ledger,
+                given,
+                inputs["reference"],
+                progress if n_jobs == 1 else silent,
+            )
             conductor = _Conductor(bench, processes, count)
             conductor.train_references(study)
             variants = [(variant, conductor.groups(variant)) for variant in study.variants()]
