@@ -67,6 +67,11 @@ class BootstrapResult(NamedTuple):
             raise unknown_name("key", key, self.keys, of="keys of this bootstrap")
         return self.resampled[:, self.keys.index(key)]
 
+    def run(self, place: int) -> BootstrapResult:
+        """Return one run alone."""
+        own = slice(place, place + 1)
+        return BootstrapResult(self.keys, self.values[own], self.resampled[own])
+
 
 def bootstrap_metrics(
     logits_by_run: Sequence[Scores],
