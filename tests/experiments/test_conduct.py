@@ -153,6 +153,7 @@ def test_a_report_that_fails_costs_no_figure(data, tmp_path):
         ({"options": {"beta": -1}}, "FairPOSettings.beta must be greater than 0"),
         ({"preset": "v1"}, "preset 'v1' is not among"),
         ({"privileged": ""}, "must select at least one label"),
+        ({"privileged": "zebra"}, "label 'zebra' is not among the 6 label names"),
     ],
 )
 def test_a_study_is_checked_before_any_work(data, tmp_path, changes, message):

@@ -149,6 +149,34 @@ def test_calibration_is_that_of_the_frame(known):
                 assert sum(entries for *_, entries in shown["curve"]) == (inside >= 0).sum()
 
 
+def test_slices_are_judged_on_their_rows_alone(known):
+    data, plan, _, seed, found = known
+    assert found["slices"] == []
+    cameras = np.array(["hall", "yard", "only training"])[np.arange(400) % 2]
+    cameras[:9] = "only training"
+    object.__setattr__(data, "slices", {"camera": cameras})
+    (one,) = gather(data, plan, [seed])["slices"]
+    assert one["column"] == "camera"
+    assert [each["category"] for each in one["categories"]] == ["hall", "yard"]
+    test = data.rows("test")
+    for each in one["categories"]:
+        rows = [n for n, row in enumerate(test) if cameras[row] == each["category"]]
+        targets = data.targets_of(test)[rows]
+        assert each["n_rows"] == len(rows) == 45
+        assert each["positives"]["privileged"] == (targets[:, [0, 1]] == 1).sum()
+        for model, values in zip(models(seed), each["models"], strict=True):
+            rule = model.rule(data, plan.decisions)
+            ap = average_precision(model.test[rows], targets)
+            assert values["map/privileged"] == pytest.approx(np.nanmean(ap[[0, 1]]))
+            f1 = []
+            for decided, truth in zip(rule.decide(model.test)[rows], targets, strict=True):
+                inside = [k for k in range(2, 6) if truth[k] >= 0]
+                both = sum(decided[k] and truth[k] == 1 for k in inside)
+                total = sum(int(decided[k]) + (truth[k] == 1) for k in inside)
+                f1 += [2 * both / total] if total else []
+            assert values["sample_f1/non_privileged"] == pytest.approx(np.mean(f1))
+
+
 def test_many_labels_are_limited_and_some_are_not_privileged(data, monkeypatch):
     monkeypatch.setattr(evidence, "MOST_LABELS", 4)
     methods = {"fairpo-dpo": scores(data, 1.0, 2)}

@@ -16,6 +16,7 @@ from fairpo.data.base import MultiLabelData
 from fairpo.data.mapped import shared_features
 from fairpo.experiments.given_reference import given_reference
 from fairpo.experiments.ledger import Ledger
+from fairpo.experiments.plan import Plan
 from fairpo.experiments.pool import Processes, StudyProgress, uncounted
 from fairpo.experiments.runner import (
     MethodResult,
@@ -36,6 +37,19 @@ from fairpo.training.fit import choose_groups
 
 Task = tuple[Trial, LabelGroups | None]
 """A trial and the groups it is run with; without groups, the reference of a trial."""
+
+
+def check_privileged(plan: Plan, data: MultiLabelData) -> None:
+    """Refuse a choice of privileged labels before any work, unless a reference makes it.
+
+    Raises
+    ------
+    FairPOValueError
+        It names an unknown label, or labels that cannot be trained.
+    """
+    rule = parse_privileged(plan.privileged)
+    if not rule.needs_reference_ap:
+        choose_groups(rule, data, None)
 
 
 def run_study(
@@ -89,6 +103,8 @@ def run_study(
     """
     study.check()
     data.require_features()
+    for variant in study.variants():
+        check_privileged(variant.plan, data)
     inputs, given = inputs_of(study, data), given_reference(study, data)
     ledger = Ledger(folder)
     folder.mkdir(parents=True, exist_ok=True)

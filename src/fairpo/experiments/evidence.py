@@ -17,6 +17,7 @@ from fairpo.decisions import DecisionRule
 from fairpo.experiments.figures import Figures, LogitFigures, logits_of
 from fairpo.experiments.pool import Processes
 from fairpo.experiments.runner import ModelScores, SeedResults
+from fairpo.experiments.slices import slice_metrics
 from fairpo.experiments.warning_signs import warning_signs
 from fairpo.groups import LabelGroups
 from fairpo.metrics import (
@@ -63,7 +64,8 @@ def gather_evidence(
     -------
     dict, JSON-able, or None
         ``seed``; ``models`` (method and epoch, the reference first); ``labels``; ``calibration``
-        by model and group; ``warnings``. None where labels are sampled: there are no scores.
+        by model and group; ``slices`` (:func:`~fairpo.experiments.slices.slice_metrics`);
+        ``warnings``. None where labels are sampled: there are no scores.
 
     Notes
     -----
@@ -83,6 +85,8 @@ def gather_evidence(
     tasks = [(scores, figures.rule(scores)) for _, _, scores in models]
     shown = processes.map(tool, _show, tasks, "evidence")
     confusions = _confusions(data.label_names, [model.confused for model in shown])
+    slices = {name: values[data.rows("test")] for name, values in data.slices.items()}
+    judged = (figures.judged(scores) for _, _, scores in models)
     return {
         "seed": seed.seed,
         "models": [{"method": method, "epoch": epoch} for method, epoch, _ in models],
@@ -96,6 +100,7 @@ def gather_evidence(
             for place, index in enumerate(tool.shown)
         ],
         "calibration": [model.calibration for model in shown],
+        "slices": slice_metrics(slices, list(judged), targets, seed.groups) if slices else [],
         "warnings": warning_signs(seeds, data),
     }
 

@@ -137,6 +137,11 @@ class LogitFigures:
         """How a model's logits become decisions."""
         return self._found[id(model)].rule
 
+    def judged(self, model: ModelScores) -> Judged:
+        """A model's test logits under its rule."""
+        rule = self.rule(model)
+        return Judged(rule.apply(logits_of(model)), rule.threshold_logits)
+
     def label_ap(self, model: ModelScores) -> NDArray[np.float64]:
         """Average precision of every label under a model, shape (L,)."""
         return self._found[id(model)].label_ap

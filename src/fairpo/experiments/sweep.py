@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fairpo._checks import value_error
 from fairpo.data.base import MultiLabelData
-from fairpo.experiments.conduct import run_study
+from fairpo.experiments.conduct import check_privileged, run_study
 from fairpo.experiments.given_reference import given_reference
 from fairpo.experiments.ledger import Ledger, digest
 from fairpo.experiments.pool import Processes, StudyProgress, uncounted
@@ -97,6 +97,7 @@ def run_sweep(
         check_storage(storage)
         command = command.replace(storage, without_password(storage))
     url = storage or f"sqlite:///{(folder / DATABASE).absolute()}"
+    check_privileged(sweep, data)
     inputs, given = inputs_of(sweep, data), given_reference(sweep, data)
     ledger = Ledger(folder)
     folder.mkdir(parents=True, exist_ok=True)
