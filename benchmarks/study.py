@@ -10,7 +10,8 @@ They lie in a store of embeddings, as `fairpo embed` leaves it.
 
 The study's wall time is divided by what its trainings (7 x seeds) would take one by one: the time
 of one training of `bce` on one thread, from scratch, with as many epochs as each method may have
-(10), validation after each epoch included; no bootstrap, no test, no report.
+(10), validation after each epoch included; no bootstrap, no test, no report. That time is the mean
+of one before and one after the study. The same of processor times does not hang on what else runs.
 """
 
 from __future__ import annotations
@@ -124,12 +125,15 @@ def whole_study(
         training=TrainingSettings(epochs=epochs),
     )
     parts: dict[str, float] = {}
-    since = ["start", time.perf_counter()]
+    begun = [("start", time.perf_counter())]
 
-    def count(name: str, n: int) -> Callable[[], None]:
-        now = time.perf_counter()
-        parts[since[0]] = now - since[1]
-        since[:] = [f"{name} ({n})", now]
+    def count(name: str, n_tasks: int) -> Callable[[], None]:
+        """Each begins when the last has ended, but trials, which begin with the references."""
+        if name != "trials":
+            now = time.perf_counter()
+            last, since = begun.pop()
+            parts[last] = now - since
+            begun.append((f"{name} and trials" if name == "references" else name, now))
         return lambda: None
 
     def report(of: Path) -> None:
@@ -170,24 +174,33 @@ def main() -> None:
             print(f"{positives:.2f} positives a row")
         n_test = round(TEST_SHARE * told.rows)
         print(f"rows x features     {told.rows:,} and {n_test:,} test x {N_FEATURES}")
-        single, used, had = alone(one_training, store, told.epochs)
-        print(f"one training        {single:.1f} s   (bce, {had} epochs, one thread)", flush=True)
+        before = alone(one_training, store, told.epochs)
         load = os.getloadavg()[0]
         seconds, all_used, parts, peaks, metrics = alone(
             whole_study, store, root / "study", told.seeds, told.epochs, told.jobs
         )
+        after = alone(one_training, store, told.epochs)
+        single, used, had = np.mean([before, after], axis=0)
+        print(
+            f"one training        {single:.1f} s   (bce, {had:.0f} epochs, one thread; "
+            f"{before[0]:.1f} before the study, {after[0]:.1f} after it)"
+        )
         n_trainings = len(METHODS) * told.seeds
         print(f"study               {seconds:.0f} s   ({told.jobs} processes)")
         for name, took in parts.items():
-            print(f"  {name:<18}{took:.1f} s")
+            print(f"  {name:<24}{took:.1f} s")
         for row in metrics["rows"]:
             if row["epoch"] == "selected":
-                print(f"  training {row['method']:<18}{row['seconds']:.1f} s")
+                print(f"  one of {row['method']:<17}{row['seconds']:.1f} s")
         for process, peak in peaks.items():
             print(f"peak memory         {peak:.0f} MB   ({process})")
-        print(f"processor time      {all_used:.0f} s, of one training {used:.1f} s")
         print(f"load before         {load:.1f}")
         print(f"study / {n_trainings} trainings {seconds / (n_trainings * single):.2f}")
+        share = all_used / told.jobs / (n_trainings * used)
+        print(
+            f"processor time      {all_used:.0f} s, one training {used:.1f} s: {share:.2f} on "
+            f"{told.jobs} cores that do nothing else"
+        )
 
 
 if __name__ == "__main__":
