@@ -13,6 +13,7 @@ ROOT = Path(fairpo.__file__).parent
 
 FLOORS = {
     "_checks": 0,
+    "_files": 0,
     "_optional": 0,
     "_random": 0,
     "groups": 1,

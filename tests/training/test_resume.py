@@ -18,12 +18,13 @@ import torch
 from safetensors.torch import load_file
 
 from fairpo._checks import FairPOFileError, FairPOValueError
+from fairpo._files import write_atomic
 from fairpo.data import MultiLabelData
 from fairpo.experiments.plan import Plan
 from fairpo.experiments.train import plan_of, resume_run, train_run
 from fairpo.groups import LabelPartition
 from fairpo.models import HeadSettings
-from fairpo.models.checkpoint import hold, write_atomic
+from fairpo.models.checkpoint import hold
 from fairpo.training import TrainingSettings, load
 from fairpo.training.fit import train_method, train_reference
 from fairpo.training.state import Checkpoint

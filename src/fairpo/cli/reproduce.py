@@ -31,11 +31,11 @@ def reproduce(
     Writes reproduction.md, Tables 1 and 2 beside ours; mAP of the whole set and the authors' mean
     over batches, each under its name.
     """
+    from fairpo._files import write_atomic
     from fairpo.cli.conduct import conduct, show_results
     from fairpo.data import load_data
     from fairpo.experiments.ledger import Ledger
     from fairpo.experiments.paper import N_LABELS, reproduction, side_by_side
-    from fairpo.models.checkpoint import write_atomic
 
     if benchmark not in N_LABELS:
         raise value_error("BENCHMARK", must="be coco or nuswide", got=repr(benchmark))

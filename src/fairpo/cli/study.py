@@ -29,8 +29,8 @@ def init(
     overwrite: options.Overwrite = False,
 ) -> None:
     """Write a study with every setting, its default and what it means."""
+    from fairpo._files import write_atomic
     from fairpo.experiments.study_file import commented
-    from fairpo.models.checkpoint import write_atomic
 
     text = commented(kind)
     if file.exists() and not overwrite:

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairpo._checks import file_error
+from fairpo._files import write_atomic
 from fairpo.data.base import MultiLabelData
 from fairpo.decisions import DecisionRule, DecisionSettings
 from fairpo.experiments.runner import ModelScores, SplitScores
 from fairpo.metrics import LabelBlockMetrics
-from fairpo.models.checkpoint import write_atomic
 
 _SPLITS = ("test", "validation")
 _AP, _ROW, _VALUES, _RULE = "ap", "row.", "values", "rule."

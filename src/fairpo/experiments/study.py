@@ -10,8 +10,8 @@ import yaml
 from pydantic import BaseModel, Field, model_validator
 
 from fairpo._checks import build_settings, file_error, value_error
+from fairpo._files import write_atomic
 from fairpo.experiments.plan import Plan
-from fairpo.models.checkpoint import write_atomic
 from fairpo.models.head import HeadSettings
 from fairpo.objectives.catalogue import ABLATIONS, REFERENCE, option_fields
 from fairpo.training.settings import TrainingSettings

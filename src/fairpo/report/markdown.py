@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from fairpo._files import write_atomic
 from fairpo.report.evidence import evidence_content
-from fairpo.report.files import make_from, write_whole
+from fairpo.report.files import make_from
 from fairpo.report.rows import (
     changed_rows,
     claim_rows,
@@ -36,10 +37,12 @@ def write_markdown(folder: Path, out: Path | None = None) -> Path:
     Raises
     ------
     FairPOFileError
-        ``metrics.json`` is missing or broken.
+        ``metrics.json`` is missing or broken, or the file cannot be written.
     """
     text = make_from(folder, render_markdown)
-    return write_whole(out or folder / "report.md", text.encode())
+    path = out or folder / "report.md"
+    write_atomic(path, text.encode())
+    return path
 
 
 def render_markdown(metrics: dict[str, Any]) -> str:
