@@ -26,6 +26,7 @@ from fairpo.experiments.runner import (
     MethodResult,
     ModelScores,
     SeedResults,
+    common_seeds,
     methods_of,
     results_of,
 )
@@ -63,6 +64,7 @@ def summarise(
     data : MultiLabelData
     plan : Plan
     seeds : sequence of SeedResults
+        Those under which every method has a result count; the others are told in the notes.
     kind : "comparison" or "run"
     command : str
         How to run it again.
@@ -73,6 +75,7 @@ def summarise(
     -------
     dict, JSON-able; metric values are fractions, null where undefined
     """
+    seeds, left_out = common_seeds(seeds)
     groups = seeds[0].groups
     test = data.rows("test")
     clusters = None if data.clusters is None else data.clusters[test]
@@ -103,7 +106,7 @@ def summarise(
         "groups": _group_names(groups, data.label_names),
         "reference_method": REFERENCE,
         "preset": plan.preset,
-        "seeds": list(plan.seeds),
+        "seeds": [seed.seed for seed in seeds],
         "version": fairpo.__version__,
         "command": command,
         "settings": {
@@ -127,7 +130,7 @@ def summarise(
         "per_label": _per_label(data, seeds, figures, groups),
         "trace": _traces(seeds),
         "undefined": _undefined(data, seeds, groups),
-        "notes": _notes(seeds, groups, data),
+        "notes": [*_notes(seeds, groups, data), *left_out],
         "evidence": gather_evidence(data, seeds, figures, processes),
     }
 
@@ -346,8 +349,6 @@ def _notes(seeds: Sequence[SeedResults], groups: LabelGroups, data: MultiLabelDa
         notes.append("Every label is privileged: there is no label to hold to the reference.")
     for method in methods_of(seeds):
         results = [result for _, result in results_of(seeds, method)]
-        if len(results) < len(seeds):
-            notes.append(f"{method}: only {len(results)} of {len(seeds)} seeds have a result.")
         for text in dict.fromkeys(note for result in results for note in result.notes):
             count = sum(text in result.notes for result in results)
             notes.append(f"{method} ({count} of {len(seeds)} seeds): {text}")
