@@ -25,11 +25,11 @@ from fairpo.experiments.runner import (
 )
 from fairpo.experiments.scores import read_scores
 from fairpo.experiments.study import Study, Variant, write_study
-from fairpo.experiments.study_folder import empty_folder, inputs_of
+from fairpo.experiments.study_folder import empty_folder, inputs_of, seal_folder
 from fairpo.experiments.summary import Report, summarise, write_summary
 from fairpo.experiments.trials import Bench, Trial, failed
 from fairpo.groups import LabelGroups, parse_privileged
-from fairpo.models.checkpoint import CHECKSUMS, hold, write_checksums
+from fairpo.models.checkpoint import CHECKSUMS, hold
 from fairpo.objectives.catalogue import REFERENCE
 from fairpo.training.fit import choose_groups
 
@@ -128,7 +128,7 @@ def run_study(
             metrics = conductor.write_up(study, variants, command)
         metrics |= {"inputs": inputs, "failed": list(conductor.failures), **extra}
         write_summary(folder, metrics, report)
-        write_checksums(folder)
+        seal_folder(folder)
     return metrics
 
 

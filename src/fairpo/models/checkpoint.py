@@ -106,14 +106,21 @@ def hold(path: Path) -> Iterator[None]:
         yield
 
 
-def write_checksums(folder: Path) -> None:
-    """Seal a folder: the SHA-256 of each of its files, in one file, written last.
+def write_checksums(folder: Path, names: Iterable[str] | None = None) -> None:
+    """Seal a folder: the SHA-256 of its files, in one file, written last.
 
-    Reports are left out: they can be made again from the other files.
+    Parameters
+    ----------
+    folder : Path
+    names : iterable of str, optional
+        Of the files to seal, as far as they are there. All files of a folder that nobody else
+        writes to when not given, but for reports: they can be made again from the others.
     """
-    files = sorted(path for path in folder.iterdir() if path.is_file())
-    sealed = [path for path in files if path.name not in (CHECKSUMS, *_REPORTS)]
-    write_json(folder / CHECKSUMS, {path.name: sha256(path) for path in sealed})
+    if names is None:
+        files = (path.name for path in folder.iterdir() if path.is_file())
+        names = (name for name in files if name not in (CHECKSUMS, *_REPORTS))
+    paths = [folder / name for name in sorted(names)]
+    write_json(folder / CHECKSUMS, {path.name: sha256(path) for path in paths if path.is_file()})
 
 
 def verify_checksums(folder: Path) -> None:
