@@ -16,6 +16,7 @@ from fairpo.experiments import sweep as sweeping
 from fairpo.experiments import sweep_store
 from fairpo.experiments.ledger import Ledger
 from fairpo.experiments.pool import uncounted
+from fairpo.experiments.search import build_search
 from fairpo.experiments.study import read_study, write_study
 from fairpo.experiments.study_folder import check_folder, finished, inputs_of
 from fairpo.experiments.sweep import pareto_front, run_sweep
@@ -321,6 +322,31 @@ def test_a_trial_killed_elsewhere_is_run_anew(tmp_path, monkeypatch):
     assert trials(metrics) == trials(run(sweep, tmp_path / "alone"))
 
 
+def test_a_trial_that_another_call_took_for_killed_ends_nothing(tmp_path):
+    """As after a pause of the machine: the trial goes on, and is told how it ended too late."""
+    about = dict.fromkeys(sweep_store.ABOUT)
+    search = build_search({"beta": {"low": 0.1, "high": 4}})
+    url = f"sqlite:///{tmp_path / 'sweep.db'}"
+    store = sweep_store.SweepStore(url, "x", search, frozenset(), None, 1, 0, 0)
+
+    def paused(settings, report):
+        with store.open() as others:
+            others.free_running()
+        report(1, 0.5)
+        return (0.5,), about
+
+    with store.open() as trials:
+        trials.run(paused, 3, "slot")
+        trials.bury("slot", RuntimeError("its process died"))
+        assert trials.counted() == []
+        with pytest.raises(RuntimeError, match="it never began"):
+            trials.bury("another", RuntimeError("it never began"))
+        trials.run(lambda settings, report: ((0.25,), about), 3, "next")
+        trials.bury("next", RuntimeError("its process died after the trial"))
+        assert [row["values"] for row in trials.table()] == [[0.25]]
+        assert [row["error"] for row in trials.table()] == [None]
+
+
 def test_more_trials_go_on_with_the_search(whole, tmp_path):
     sweep, _, metrics = whole
     fewer = run(sweep.model_copy(update={"n_trials": 3}), tmp_path)
@@ -403,7 +429,11 @@ def test_overwritten_a_search_begins_anew(tmp_path):
     ("url", "error", "message"),
     [
         ("nonsense", FairPOValueError, "storage must be a database as SQLAlchemy has it"),
-        ("nosuch://host/name", FairPOValueError, "storage must be a database as SQLAlchemy"),
+        (
+            "nosuch://me:secret@host/name",
+            FairPOValueError,
+            r"as SQLAlchemy has it, got 'nosuch://me:\*\*\*@host/name'",
+        ),
         (
             "mssql+pymssql://me:secret@host/name",
             FairPOImportError,
