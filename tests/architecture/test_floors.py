@@ -16,6 +16,8 @@ FLOORS = {
     "_files": 0,
     "_optional": 0,
     "_random": 0,
+    "_titles": 0,
+    "pareto": 0,
     "groups": 1,
     "losses": 1,
     "group_weights": 1,

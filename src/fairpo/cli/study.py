@@ -24,7 +24,7 @@ Seeds = Annotated[int, typer.Option(min=1, help="Number of seeds.")]
 def init(
     file: Annotated[Path, typer.Argument(help="File to write, such as study.yaml.")],
     kind: Annotated[
-        str, typer.Option(help="compare, ablate, partitions or sensitivity.")
+        str, typer.Option(help="compare, ablate, partitions, sensitivity or setups.")
     ] = "compare",
     overwrite: options.Overwrite = False,
 ) -> None:

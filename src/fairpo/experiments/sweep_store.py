@@ -45,14 +45,14 @@ _PLACE, _SLOT, _ERROR = "place", "slot", "error"
 _ENDED = (ValueError, optuna.exceptions.UpdateFinishedTrialError)
 """What Optuna raises where a trial that is over is told how it ended, or anything else."""
 
-Report = Callable[[int, float], None]
+ReportStep = Callable[[int, float], None]
 """``(step, value)``, the higher the better; ends a trial that is pruned."""
 
 ABOUT = ("privileged", "non_privileged", "non_privileged_change", "epochs", "fell_back_share")
 """Kept of a complete trial beside its values: validation mAP as fractions, of which epochs, and
 in which share of the seeds the reference would be returned."""
 
-Train = Callable[[Mapping[str, Any], Report], tuple[tuple[float, ...], dict[str, Any]]]
+Train = Callable[[Mapping[str, Any], ReportStep], tuple[tuple[float, ...], dict[str, Any]]]
 """``(settings, report)`` to the values of a trial and :data:`ABOUT`."""
 
 

@@ -21,7 +21,7 @@ import torch
 import fairpo
 from fairpo.data.base import MultiLabelData
 from fairpo.experiments.ledger import Ledger, digest
-from fairpo.experiments.plan import Plan
+from fairpo.experiments.plan import NOT_ITS_RESULT, Plan
 from fairpo.experiments.references import read_reference, write_reference
 from fairpo.experiments.runner import ProgressFactory, SeedRunner, silent
 from fairpo.experiments.scores import write_scores
@@ -30,7 +30,6 @@ from fairpo.groups import LabelGroups
 from fairpo.objectives.catalogue import REFERENCE
 from fairpo.training.fit import Reference, train_reference
 
-_NOT_ITS_RESULT = {"device", "checkpoint_seconds", "reference_cache_mb"}
 _OF_METHODS = {"epochs", "learning_rate", "tolerance_points", "reference_is_candidate"}
 
 
@@ -67,7 +66,7 @@ class Trial:
         given : str
             Digest of a given reference; "" where it is trained.
         """
-        training = self.plan.training.model_dump(mode="json", exclude=_NOT_ITS_RESULT | _OF_METHODS)
+        training = self.plan.training.model_dump(mode="json", exclude=NOT_ITS_RESULT | _OF_METHODS)
         return digest(
             {
                 "data": data,
@@ -89,7 +88,7 @@ class Trial:
                 "preset": self.plan.preset,
                 "options": self.plan.options_for(self.method),
                 "decisions": self.plan.decisions.model_dump(mode="json"),
-                "training": training.model_dump(mode="json", exclude=_NOT_ITS_RESULT | {"seed"}),
+                "training": training.model_dump(mode="json", exclude=NOT_ITS_RESULT | {"seed"}),
             }
         )
 
@@ -167,6 +166,7 @@ class Bench:
             "reference_notes": reference.notes,
             "trace": result.trace,
             "data_fingerprint": self.fingerprint,
+            "reference_digest": self.given_digest or None,
             "began": round(began, 1),
             "versions": versions(),
             "commit": commit(),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fairpo._files import write_atomic
+from fairpo._titles import METRIC_TITLES
 from fairpo.report.evidence import evidence_content
 from fairpo.report.files import make_from
 from fairpo.report.rows import (
@@ -18,7 +19,7 @@ from fairpo.report.rows import (
 )
 from fairpo.report.variants import tallies, variant_rows
 from fairpo.report.verdicts import lead, method_verdict
-from fairpo.report.wording import METRIC_TITLES, points, probability, signed, words
+from fairpo.report.wording import points, probability, signed, words
 
 _SHORT = {"privileged": "P", "non_privileged": "N"}
 _TEXT, _NUMBER = "---", "--:"
