@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 
-from fairpo._checks import FairPOFileError, FairPOValueError
+from fairpo._checks import FairPOError, FairPOFileError, FairPOValueError
 from fairpo.data import MultiLabelData
 from fairpo.experiments import conduct as conducting
 from fairpo.experiments.conduct import run_study
@@ -19,6 +19,7 @@ from fairpo.experiments.study import Study, read_study, write_study
 from fairpo.experiments.study_file import commented
 from fairpo.experiments.study_folder import check_folder, finished, inputs_of
 from fairpo.experiments.trials import Bench
+from fairpo.report import write_report
 from tests.conftest import problem
 
 METHODS = ("bce", "bce-continued", "fairpo-dpo")
@@ -308,6 +309,84 @@ def test_methods_without_a_seed_in_common_are_left_out(tmp_path, monkeypatch):
     assert [row["method"] for row in metrics["rows"]] == ["bce", "bce", "fairpo-dpo", "fairpo-dpo"]
     assert metrics["seeds"] == [1]
     assert "bce-continued has no figures" in str(metrics["notes"])
+
+
+def failing_references(monkeypatch, *seeds, variant=None):
+    train_reference = Bench.train_reference
+
+    def crashing(self, trial):
+        if trial.seed in seeds and variant in (None, trial.variant):
+            raise MemoryError("no room")
+        return train_reference(self, trial)
+
+    monkeypatch.setattr(Bench, "train_reference", crashing)
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_a_reference_that_fails_takes_its_seed_only(tmp_path, monkeypatch, n_jobs):
+    study = Study(methods=METHODS, seeds=(0, 1, 2), **SETTINGS)
+    if n_jobs == 1:
+        failing_references(monkeypatch, 0)
+        error = "MemoryError: no room"
+    else:
+        monkeypatch.setattr(conducting, "Bench", DyingReference)
+        error = "RuntimeError: its process died: killed, or out of memory"
+    metrics = run(study, tmp_path, n_jobs=n_jobs)
+    assert metrics["failed"] == ["reference 0"]
+    assert f"reference 0 failed: {error}" in metrics["notes"]
+    assert metrics["seeds"] == [1, 2]
+    statuses = {(r["seed"], r["method"]): r["status"] for r in records(tmp_path)}
+    assert statuses == {(0, "bce"): "failed"} | {(s, m): "done" for s in (1, 2) for m in METHODS}
+    monkeypatch.undo()
+    metrics = run(study, tmp_path)
+    assert (metrics["failed"], metrics["seeds"]) == ([], [0, 1, 2])
+
+
+class DyingReference(Bench):
+    def train_reference(self, trial):
+        if trial.seed == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().train_reference(trial)
+
+
+def test_where_every_reference_fails_it_says_so(tmp_path, monkeypatch):
+    failing_references(monkeypatch, 0, 1)
+    with pytest.raises(FairPOError, match="reference came to an end: reference 0: MemoryError: no"):
+        run(Study(methods=METHODS, seeds=(0, 1), **SETTINGS), tmp_path)
+    assert [r["status"] for r in records(tmp_path)] == ["failed", "failed"]
+
+
+def test_a_reference_that_chooses_the_labels_has_to_be_there(tmp_path, monkeypatch):
+    """Another seed's would choose others, and all trials would be other ones at the next call."""
+    failing_references(monkeypatch, 0)
+    study = Study(methods=METHODS, privileged="worst:2", seeds=(0, 1), **SETTINGS)
+    with pytest.raises(FairPOError, match="seed 0, which chooses the privileged labels: MemoryErr"):
+        run(study, tmp_path)
+
+
+def test_a_variant_whose_references_fail_is_left_out(tmp_path, monkeypatch):
+    failing_references(monkeypatch, 0, variant="wider")
+    setups = {"as it is": {}, "wider": {"head": {"hidden": [9]}}}
+    study = Study(kind="setups", methods=METHODS, setups=setups, **SETTINGS)
+    metrics = run(study, tmp_path, report=write_report)
+    assert [variant["name"] for variant in metrics["variants"]] == ["as it is"]
+    assert metrics["failed"] == ["reference 0 (wider)"]
+    assert (tmp_path / "report.html").is_file()
+
+
+@pytest.mark.parametrize("folder", ["scores", "references"])
+def test_a_torn_file_is_made_again(tmp_path, folder):
+    study = Study(methods=("bce", "bce-continued"), **SETTINGS)
+    before = run(study, tmp_path)
+    for path in (tmp_path / folder).iterdir():
+        path.write_bytes(path.read_bytes()[:-100])
+    more = study.model_copy(update={"methods": METHODS})
+    metrics = run(more, tmp_path)
+    assert metrics["failed"] == []
+    cells = {row["method"]: row["cells"] for row in metrics["rows"] if row["epoch"] == "last"}
+    for row in before["rows"]:
+        if row["epoch"] == "last":
+            assert cells[row["method"]] == row["cells"]
 
 
 def test_a_process_that_dies_takes_its_own_trial_only(tmp_path, monkeypatch):

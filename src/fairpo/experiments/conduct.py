@@ -23,7 +23,7 @@ from fairpo.experiments.runner import (
     SeedResults,
     silent,
 )
-from fairpo.experiments.scores import read_scores
+from fairpo.experiments.scores import holds_scores, read_scores
 from fairpo.experiments.study import Study, Variant, write_study
 from fairpo.experiments.study_folder import empty_folder, inputs_of, seal_folder
 from fairpo.experiments.summary import Report, summarise, write_summary
@@ -66,7 +66,8 @@ def run_study(
     """Run the trials of a study that are not done yet, then write it up.
 
     Stopped at any moment, the same call goes on: a trial that was done is not run again. One that
-    crashes is recorded, and the others go on; it is run again at the next call.
+    crashes is recorded, and the others go on; it is run again at the next call. So is a reference,
+    without the trials that start from it.
 
     Parameters
     ----------
@@ -97,7 +98,8 @@ def run_study(
     Raises
     ------
     FairPOError
-        The study does not fit the data, or no trial of a reference came to an end.
+        The study does not fit the data, or no reference came to an end, or not the one by which
+        privileged labels are chosen.
     """
     study.check()
     data.require_features()
@@ -139,26 +141,36 @@ class _Conductor:
         self.bench, self.processes, self.count = bench, processes, count
         self.failures: dict[str, str] = {}
         """What went wrong, by name of the trial."""
+        self.lost: dict[str, str] = {}
+        """What went wrong with references, by key."""
 
     def train_references(self, study: Study) -> None:
         """Train what methods start from: one reference for each seed and way to train it."""
-        if self.bench.given is not None:
-            return
         wanted: dict[str, Trial] = {}
         for variant in study.variants():
             for trial in _trials(variant, [REFERENCE]):
-                key = trial.reference_key(self.bench.fingerprint, "")
-                if not self.bench.ledger.reference(key).is_file():
-                    wanted.setdefault(key, trial)
+                if not self.bench.has_reference(trial):
+                    wanted.setdefault(self._reference_key(trial), trial)
         tasks: list[Task] = [(trial, None) for trial in wanted.values()]
         for (trial, _), result in self._results(tasks, "references"):
             if isinstance(result, Exception):
-                raise FairPOError(f"the reference of seed {trial.seed}: {result}") from result
+                self._lose(trial, result)
+
+    def _lose(self, trial: Trial, error: Exception) -> None:
+        """Record a reference that failed; what would start from it is not run."""
+        key, text = self._reference_key(trial), _in_words(error)
+        self.failures[f"reference {trial.place}"] = self.lost[key] = text.splitlines()[-1]
+        self.bench.ledger.append(failed(trial, key, text))
 
     def groups(self, variant: Variant) -> LabelGroups:
         """Privileged labels of a plan; by reference, they are those of its first seed."""
         rule = parse_privileged(variant.plan.privileged)
         first = _trials(variant, [REFERENCE])[0]
+        error = self.lost.get(self._reference_key(first))
+        if rule.needs_reference_ap and error is not None:
+            raise FairPOError(
+                f"the reference of seed {first.seed}, which chooses the privileged labels: {error}"
+            )
         known = self.bench.reference(first) if rule.needs_reference_ap else None
         return choose_groups(rule, self.bench.data, known)
 
@@ -172,7 +184,9 @@ class _Conductor:
         for variant, groups in variants:
             for trial in _trials(variant, variant.plan.methods):
                 key = self._key(trial, groups)
-                if key not in done or not self.bench.ledger.scores(key).is_file():
+                if self._reference_key(trial) in self.lost:
+                    continue
+                if key not in done or not holds_scores(self.bench.ledger.scores(key)):
                     wanted.setdefault(key, (trial, groups))
         for (trial, grouped), result in self._results(list(wanted.values()), "trials"):
             if isinstance(result, Exception):
@@ -190,6 +204,8 @@ class _Conductor:
         parts: list[dict[str, Any]] = []
         for variant, groups in variants:
             seeds = self._seeds(variant, groups, done)
+            if not seeds:
+                continue
             kind = "comparison" if study.kind in ("compare", "ablate") else "variant"
             metrics = summarise(
                 self.bench.data,
@@ -201,7 +217,10 @@ class _Conductor:
             )
             parts.append({"name": variant.name, "metrics": metrics})
         notes = [f"{name} failed: {error}" for name, error in self.failures.items()]
-        if len(parts) == 1:
+        if not parts:
+            name, error = next(iter(self.failures.items()))
+            raise FairPOError(f"no trial of the reference came to an end: {name}: {error}")
+        if len(variants) == 1:
             only: dict[str, Any] = parts[0]["metrics"]
             return {**only, "notes": [*only["notes"], *notes]}
         return {
@@ -225,7 +244,7 @@ class _Conductor:
             notes: list[str] = []
             for trial in _trials(variant, variant.plan.methods, [seed]):
                 key = self._key(trial, groups)
-                if key not in done:
+                if key not in done or not holds_scores(self.bench.ledger.scores(key)):
                     continue
                 scores, record = read_scores(self.bench.ledger.scores(key)), done[key]
                 if trial.method == REFERENCE:
@@ -234,10 +253,10 @@ class _Conductor:
                     results.append(_result(record, scores, start))
             if start is not None:
                 seeds.append(SeedResults(seed, groups, start, notes, results))
-        if not seeds:
-            name, error = next(iter(self.failures.items()))
-            raise FairPOError(f"no trial of the reference came to an end: {name}: {error}")
         return seeds
+
+    def _reference_key(self, trial: Trial) -> str:
+        return trial.reference_key(self.bench.fingerprint, self.bench.given_digest)
 
     def _key(self, trial: Trial, groups: LabelGroups) -> str:
         return trial.key(self.bench.fingerprint, self.bench.given_digest, groups)

@@ -388,13 +388,7 @@ def trial_front(rows: list[dict[str, Any]], reference: float | None) -> list[dic
 
 
 def _train_references(bench: Bench, trials: list[Trial], count: StudyProgress) -> None:
-    if bench.given is not None:
-        return
-    missing = [
-        trial
-        for trial in trials
-        if not bench.ledger.reference(trial.reference_key(bench.fingerprint, "")).is_file()
-    ]
+    missing = [trial for trial in trials if not bench.has_reference(trial)]
     advance = count("references", len(missing)) if missing else lambda: None
     for trial in missing:
         bench.train_reference(trial)

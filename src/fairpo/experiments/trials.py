@@ -22,7 +22,7 @@ import fairpo
 from fairpo.data.base import MultiLabelData
 from fairpo.experiments.ledger import Ledger, digest
 from fairpo.experiments.plan import NOT_ITS_RESULT, Plan
-from fairpo.experiments.references import read_reference, write_reference
+from fairpo.experiments.references import holds_reference, read_reference, write_reference
 from fairpo.experiments.runner import ProgressFactory, SeedRunner, silent
 from fairpo.experiments.scores import write_scores
 from fairpo.experiments.summary import result_row
@@ -54,7 +54,12 @@ class Trial:
     @property
     def name(self) -> str:
         """What it is called in a progress line or an error."""
-        return f"{self.method} {self.seed}" + (f" ({self.variant})" if self.variant else "")
+        return f"{self.method} {self.place}"
+
+    @property
+    def place(self) -> str:
+        """Its seed and variant."""
+        return f"{self.seed}" + (f" ({self.variant})" if self.variant else "")
 
     def reference_key(self, data: str, given: str) -> str:
         """Digest of all that its reference depends on.
@@ -171,6 +176,11 @@ class Bench:
             "versions": versions(),
             "commit": commit(),
         }
+
+    def has_reference(self, trial: Trial) -> bool:
+        """Whether the reference of a trial is given, or was trained and is whole."""
+        key = trial.reference_key(self.fingerprint, self.given_digest)
+        return self.given is not None or holds_reference(self.ledger.reference(key))
 
     def reference(self, trial: Trial) -> Reference:
         """Return the reference of a trial: the given one, or what was trained for its seed."""
