@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,7 @@ from fairpo.experiments.plan import MAIN_METHODS
 from fairpo.experiments.study import Study
 from fairpo.metrics import LabelFrame, average_precision
 from fairpo.models import HeadSettings
+from fairpo.report import write_report
 from fairpo.training import TrainingSettings
 
 SMALL = {
@@ -136,6 +139,14 @@ def test_a_report_that_fails_costs_no_figure(data, tmp_path):
         "results.jsonl",
         "checksums.json",
     }
+
+
+def test_a_report_that_cannot_be_written_costs_no_figure(data, tmp_path):
+    (tmp_path / f".report.html.{os.getpid()}.tmp").mkdir()  # where it is written first
+    study = Study(methods=("bce",), **SMALL)
+    with pytest.warns(FairPOWarning, match="there is no report: .*report.html: cannot be written"):
+        conduct(study, data, tmp_path, report=write_report)
+    assert (tmp_path / "checksums.json").is_file()
 
 
 @pytest.mark.parametrize(

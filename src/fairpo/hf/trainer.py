@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fairpo._checks import FairPOValueError, type_error, unknown_name, value_error
+from fairpo._files import write_atomic
 from fairpo._optional import require
 from fairpo.groups import LabelGroups, parse_privileged
 from fairpo.hf.card import model_card
@@ -35,7 +36,6 @@ from fairpo.hf.reference import Reference, check_same_labels, initial_reference,
 from fairpo.hf.reference_cache import FOLDER, cached_logits, inputs_of
 from fairpo.hf.trainable import freeze, keep_frozen_statistics
 from fairpo.metrics import LabelFrame, average_precision
-from fairpo.models.checkpoint import write_atomic
 from fairpo.objectives import Objective, make_objective
 from fairpo.objectives.catalogue import get_method
 from fairpo.objectives.group_objective import StepSums

@@ -26,6 +26,7 @@ from fairpo.metrics.ranking import (
     average_precision,
     check_scores,
     divide_defined,
+    group_means,
 )
 from fairpo.metrics.row_metrics import (
     ROW_METRICS,
@@ -162,6 +163,38 @@ def bootstrap_metrics(
         values=np.stack([run.values() for run in runs]),
         resampled=resampled,
     )
+
+
+def bootstrap_label_ap(
+    logits_by_run: Sequence[Scores],
+    targets: NDArray[Any],
+    *,
+    clusters: NDArray[Any] | None = None,
+    n_resamples: int = 1000,
+    seed: int = 0,
+) -> Floats:
+    """Resample the test rows and compute the average precision of each label.
+
+    Parameters
+    ----------
+    logits_by_run, targets, clusters, n_resamples, seed
+        As in :func:`bootstrap_metrics`, and with the same resamples.
+
+    Returns
+    -------
+    float64 array, shape (runs, L, n_resamples)
+        NaN where a label has no positive in a resample. 16 bytes a label and resample for two runs:
+        of many labels pass some at a time.
+    """
+    _check_request(logits_by_run, targets, ["map"], n_resamples)
+    unit_of_row = units_of_rows(clusters, targets.shape[0])
+    n_units, largest = int(unit_of_row.max()) + 1, int(np.bincount(unit_of_row).max())
+    resampled = np.empty((len(logits_by_run), targets.shape[1], n_resamples))
+    for block, parts in _weight_blocks(n_units, n_resamples, seed):
+        most = n_units * largest
+        for logits, values in zip(logits_by_run, resampled, strict=True):
+            values[:, block] = _weighted_labels(logits, targets, unit_of_row, parts, most)
+    return resampled
 
 
 def bootstrap_means(
@@ -307,13 +340,8 @@ class _Run:
         by_row = ratios_of_sums(sums, self.membership.shape[1])
         values = dict(zip(self._by_row, by_row, strict=True))
         if precision is not None:
-            values["map"] = self._group_means(precision)
+            values["map"] = group_means(precision, self.membership)
         return np.concatenate([values[name] for name in self.metrics])
-
-    def _group_means(self, precision: Floats) -> Floats:
-        defined = ~np.isnan(precision)
-        sums = self.membership.T @ np.where(defined, precision, 0.0)
-        return divide_defined(sums, self.membership.T @ defined)
 
 
 def _weighted_labels(
