@@ -157,9 +157,10 @@ def test_predict_the_best_labels(trained, tmp_path):
 
 def test_settings_of_decisions_are_set_by_name():
     from fairpo.cli.options import make_plan
+    from fairpo.experiments.plan import Plan
 
     told = ["threshold=cost:5", "recalibration=isotonic", "guard=3", "beta=0.5", "epochs=7"]
-    plan = make_plan("digits", ("fairpo-dpo",), "rarest:20%", (0,), "paper-v1", "default", told)
+    plan = make_plan(Plan, told, "default", data="digits", methods=("fairpo-dpo",))
     assert plan.decisions.rule == ("cost", 5.0)
     assert (plan.decisions.recalibration, plan.decisions.guard) == ("isotonic", 3.0)
     assert plan.options == {"beta": 0.5} and plan.training.epochs == 7
@@ -216,6 +217,9 @@ def test_scores_as_reference(trained, tmp_path):
     message = run("predict", out, path, "--out", tmp_path / "p.csv", code=2).stderr
     assert "reference scores must be given: this run is a residual" in message
     run("predict", out, path, "--out", tmp_path / "p.csv", "--reference", tmp_path / "scores.npy")
+    words = ["--reference", tmp_path / "scores.npy", "--reference-kind", "x"]
+    message = run("evaluate", out, *words, code=2).stderr
+    assert "--reference-kind must be logits or probs, got 'x'" in message
     np.save(tmp_path / "wrong.npy", scores[:, :2])
     message = run(
         "train", path, "--reference", tmp_path / "wrong.npy", "--out", tmp_path / "x", code=2
@@ -268,9 +272,8 @@ def test_a_run_as_reference(trained, tmp_path):
         ),
         (
             ["train", "{data}", "--reference-kind", "x", "--reference", "a.npy"],
-            "--reference-kind must be logits or probs",
+            "Plan.reference_kind must be 'logits' or 'probs', got 'x'",
         ),
-        (["compare", "{data}", "--methods", "bce,bce"], "methods must be named once each"),
     ],
 )
 def test_mistakes_are_one_message_and_leave_nothing(trained, tmp_path, arguments, message):

@@ -52,10 +52,10 @@ def test_finished_results_are_shown_again(folder, capsys):
 def test_results_of_other_settings_are_replaced(tmp_path):
     """A folder that an older demo, or one of other settings, has left."""
     from fairpo._checks import FairPOFileError
-    from fairpo.experiments.conduct import is_done
     from fairpo.experiments.study import Study, write_study
+    from fairpo.experiments.study_folder import check_folder
 
     write_study(tmp_path / "study.yaml", Study(data="digits", seeds=(0,)))
     with pytest.raises(FairPOFileError, match="holds another study"):
-        is_done(tmp_path, Study(data="digits", seeds=(0, 1)))
-    assert not is_done(tmp_path, Study(data="digits", seeds=(0, 1)), overwrite=True)
+        check_folder(tmp_path, Study(data="digits", seeds=(0, 1)))
+    check_folder(tmp_path, Study(data="digits", seeds=(0, 1)), overwrite=True)

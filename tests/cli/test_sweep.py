@@ -41,7 +41,7 @@ def test_it_prints_trials_and_final_figures(swept):
 def test_called_again_it_shows_what_there_is_and_more_trials_add(swept):
     folder, words, _ = swept
     again = fairpo(*words, "--trials", 2, "--json", cwd=folder)
-    assert "out holds these results already; --trials adds to them." in again.stderr
+    assert "out holds these results already; --overwrite runs them again." in again.stderr
     first = json.loads(again.stdout)["sweep"]["trials"]
     more = fairpo(*words, "--trials", 3, "--json", cwd=folder)
     assert json.loads(more.stdout)["sweep"]["trials"][:2] == first

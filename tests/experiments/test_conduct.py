@@ -9,7 +9,6 @@ from fairpo.experiments.study import Study
 from fairpo.metrics import LabelFrame, average_precision
 from fairpo.models import HeadSettings
 from fairpo.training import TrainingSettings
-from fairpo.training.fit import scores_reference
 
 SMALL = {
     "data": "small",
@@ -114,9 +113,10 @@ def test_five_seeds_add_a_t_interval(data, tmp_path):
 
 def test_scores_of_an_existing_model(data, tmp_path):
     scores = np.random.default_rng(0).normal(size=data.targets.shape)
-    reference = scores_reference(scores, data, "logits")
-    study = Study(methods=("bce", "bce-continued"), **SMALL)
-    metrics, _ = conduct(study, data, tmp_path, reference=reference, reference_digest="x")
+    np.save(tmp_path / "scores.npy", scores)
+    reference = str(tmp_path / "scores.npy")
+    study = Study(methods=("bce", "bce-continued"), reference=reference, **SMALL)
+    metrics, _ = conduct(study, data, tmp_path / "study")
     test = data.rows("test")
     ap = average_precision(scores[test].astype(np.float32), data.targets_of(test))
     assert metrics["per_label"][0]["reference_ap"] == pytest.approx(ap[0])
@@ -146,12 +146,14 @@ def test_a_report_that_fails_costs_no_figure(data, tmp_path):
             {"overrides": {"fairpo-dpo": {"seed": 3}}},
             "overrides of fairpo-dpo must leave .* to all methods, got seed",
         ),
-        ({"overrides": {"asl": {"epochs": 3}}}, "method 'asl' is not among"),
+        ({"overrides": {"fairpo-dpo": {"epochs": 3}}}, "must leave .* to all methods, got epochs"),
+        ({"overrides": {"asl": {"gamma_negative": 3}}}, "method 'asl' is not among"),
         ({"overrides": {"fairpo-dpo": {"betta": 3}}}, "option 'betta' is not among"),
         ({"options": {"betta": 1}}, "option 'betta' is not among"),
         ({"options": {"beta": -1}}, "FairPOSettings.beta must be greater than 0"),
         ({"preset": "v1"}, "preset 'v1' is not among"),
         ({"privileged": ""}, "must select at least one label"),
+        ({"privileged": "zebra"}, "label 'zebra' is not among the 6 label names"),
     ],
 )
 def test_a_study_is_checked_before_any_work(data, tmp_path, changes, message):

@@ -83,7 +83,7 @@ def test_a_file_that_is_no_space(tmp_path, text):
         (["weight_rule=1:2"], "FairPOSettings.weight_rule must be 'raw'"),
         (["weight_rule=raw,rawest"], "FairPOSettings.weight_rule must be 'raw'"),
         (["tolerance_points=0:5"], "overrides of fairpo-dpo must leave .* got tolerance_points"),
-        (["epochs=1:5"], "search must leave epochs, the budget, the same for all"),
+        (["epochs=1:5"], "overrides of .* must leave .* to all methods, got epochs"),
     ],
 )
 def test_each_setting_is_checked_as_settings_are(texts, message):

@@ -13,9 +13,10 @@ import pytest
 from fairpo._checks import FairPOFileError, FairPOValueError
 from fairpo.data import MultiLabelData
 from fairpo.experiments import conduct as conducting
-from fairpo.experiments.conduct import is_done, run_study
+from fairpo.experiments.conduct import run_study
 from fairpo.experiments.ledger import Ledger
 from fairpo.experiments.study import Study, read_study, write_study
+from fairpo.experiments.study_folder import check_folder, finished, inputs_of
 from fairpo.experiments.trials import Bench
 from tests.conftest import problem
 
@@ -59,7 +60,7 @@ def records(folder):
 def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
     study = Study(methods=METHODS, seeds=(0, 1), **SETTINGS)
-    assert not is_done(folder, study)
+    check_folder(folder, study)
     return study, folder, run(study, folder)
 
 
@@ -90,6 +91,11 @@ def test_a_file_is_the_study_and_back(tmp_path):
         ("data: digits\nkind: sensitivity\ngrid: {betta: [1]}", "grid must name settings"),
         ("data: digits\nkind: sensitivity\ngrid: {beta: [-1]}", "beta must be greater than 0"),
         ("data: digits\nkind: partitions\npartitions: ['rarest:0%']", "must be rarest:F"),
+        (
+            "data: digits\nkind: setups\nsetups: {a: {data: b}}",
+            "setups: a must leave data, ",
+        ),
+        ("data: digits\nreference_kind: odds", "reference_kind must be 'logits' or 'probs'"),
     ],
 )
 def test_a_file_is_checked_as_a_whole(tmp_path, text, message):
@@ -134,7 +140,7 @@ def test_variants():
 
 
 def test_every_trial_has_its_record(whole):
-    study, folder, metrics = whole
+    _, folder, metrics = whole
     assert [(r["seed"], r["method"]) for r in records(folder)] == [
         (seed, method) for seed in (0, 1) for method in METHODS
     ]
@@ -143,8 +149,8 @@ def test_every_trial_has_its_record(whole):
     assert record["training"]["epochs"] == 2
     assert set(record["versions"]) == {"fairpo", "python", "torch", "numpy"}
     assert record["data_fingerprint"]
-    assert metrics["notes"] == [] or all("failed" not in note for note in metrics["notes"])
-    assert is_done(folder, study)
+    assert metrics["failed"] == []
+    assert not any("failed" in note for note in metrics["notes"])
 
 
 def test_processes_change_nothing(whole, tmp_path):
@@ -164,10 +170,9 @@ def test_what_is_done_is_not_done_again(whole, tmp_path, monkeypatch):
         lambda self, trial, g: counted.append(trial) or run_trial(self, trial, g),
     )
     fewer = study.model_copy(update={"seeds": (0,)})
-    assert not is_done(tmp_path, fewer)
     run(fewer, tmp_path)
     assert len(counted) == 3
-    assert not is_done(tmp_path, study, more=True)
+    check_folder(tmp_path, study, more=True)
     again = run(study, tmp_path)
     monkeypatch.undo()
     assert [(trial.seed, trial.method) for trial in counted[3:]] == [(1, m) for m in METHODS]
@@ -190,8 +195,11 @@ def test_one_crash_is_recorded_and_the_rest_goes_on(tmp_path, monkeypatch):
     assert "MemoryError: no room" in records(tmp_path)[-1]["error"]
     assert "fairpo-dpo: only 1 of 2 seeds have a result." in metrics["notes"]
     assert "fairpo-dpo 1 failed: MemoryError: no room" in metrics["notes"]
+    assert metrics["failed"] == ["fairpo-dpo 1"]
     monkeypatch.undo()
+    assert finished(tmp_path, study, inputs_of(study, small())) is None
     metrics = run(study, tmp_path)
+    assert metrics["failed"] == []
     assert [r["status"] for r in records(tmp_path)].count("failed") == 1  # the ledger only grows
     assert not any("failed" in note for note in metrics["notes"])
 
@@ -231,6 +239,63 @@ def test_killed_and_called_again_it_ends_as_if_never_stopped(whole, tmp_path):
     assert results(tmp_path) == results(folder)
 
 
+def test_it_is_finished_for_these_data_and_this_reference_only(tmp_path):
+    path = tmp_path / "scores.npy"
+    np.save(path, np.random.default_rng(0).normal(size=(400, 6)))
+    folder = tmp_path / "study"
+    study = Study(methods=("bce", "fairpo-dpo"), reference=str(path), **SETTINGS)
+    metrics = run(study, folder)
+    assert finished(folder, study, inputs_of(study, small())) == json.loads(json.dumps(metrics))
+    without = study.model_copy(update={"reference": None})
+    assert finished(folder, without, inputs_of(without, small())) is None
+    data = small()
+    other = MultiLabelData(data.features + 1, data.targets, data.label_names, data.split)
+    assert finished(folder, study, inputs_of(study, other)) is None
+    np.save(path, np.random.default_rng(1).normal(size=(400, 6)))
+    assert finished(folder, study, inputs_of(study, small())) is None
+    again = run(study, folder)
+    assert again["per_label"][0]["reference_ap"] != metrics["per_label"][0]["reference_ap"]
+    path.unlink()
+    with pytest.raises(FairPOFileError, match="scores.npy: is not a run folder or an .npy file"):
+        inputs_of(study, small())
+
+
+def test_a_method_that_variants_leave_alone_is_run_once(tmp_path):
+    study = Study(
+        kind="sensitivity",
+        methods=("bce-continued", "fairpo-dpo"),
+        grid={"beta": (0.5,)},
+        **SETTINGS,
+    )
+    metrics = run(study, tmp_path)
+    assert [(r["variant"], r["method"]) for r in records(tmp_path)] == [
+        ("as given", "bce"),
+        ("as given", "bce-continued"),
+        ("as given", "fairpo-dpo"),
+        ("beta=0.5", "fairpo-dpo"),
+    ]
+    rows = [
+        {r["method"]: r["cells"] for r in v["metrics"]["rows"] if r["epoch"] == "last"}
+        for v in metrics["variants"]
+    ]
+    assert rows[0]["bce-continued"] == rows[1]["bce-continued"]
+    assert rows[0]["fairpo-dpo"] != rows[1]["fairpo-dpo"]
+
+
+def test_overwritten_nothing_of_before_is_left(tmp_path):
+    study = Study(methods=("bce", "bce-continued"), **SETTINGS)
+    run(study, tmp_path)
+    (tmp_path / "sweep.db").write_text("of a sweep that was here")
+    run(study, tmp_path, overwrite=True)
+    assert [r["method"] for r in records(tmp_path)] == ["bce", "bce-continued"]
+    assert not (tmp_path / "sweep.db").exists()
+
+
+def test_a_folder_in_which_it_was_killed_at_once_is_taken(tmp_path):
+    (tmp_path / ".lock").touch()
+    check_folder(tmp_path, Study(methods=METHODS, **SETTINGS))
+
+
 def test_a_ledger_that_was_altered_is_refused(tmp_path):
     (tmp_path / "results.jsonl").write_text('{"key": "a"}\nnonsense\n')
     with pytest.raises(FairPOFileError, match="results.jsonl: line 2 is not a record"):
@@ -241,10 +306,11 @@ def test_another_study_is_not_written_over(whole, tmp_path):
     study, folder, _ = whole
     other = study.model_copy(update={"privileged": "a"})
     with pytest.raises(FairPOFileError, match="holds another study. Choose another folder"):
-        is_done(folder, other)
+        check_folder(folder, other)
+    check_folder(folder, other, overwrite=True)
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(FairPOFileError, match="is not empty and does not hold a run"):
-        is_done(tmp_path, study, overwrite=True)
+        check_folder(tmp_path, study, overwrite=True)
 
 
 def test_partitions_by_the_reference_share_those_of_the_first_seed(tmp_path):

@@ -16,9 +16,10 @@ from fairpo.experiments import sweep as sweeping
 from fairpo.experiments import sweep_store
 from fairpo.experiments.conduct import uncounted
 from fairpo.experiments.ledger import Ledger
-from fairpo.experiments.study import read_study
+from fairpo.experiments.study import read_study, write_study
+from fairpo.experiments.study_folder import check_folder, finished, inputs_of
 from fairpo.experiments.sweep import pareto_front, run_sweep
-from fairpo.experiments.sweep_plan import Sweep, open_sweep
+from fairpo.experiments.sweep_plan import Sweep
 from fairpo.experiments.trials import Bench
 from fairpo.training.fit import choose_groups, train_method, train_reference
 from tests.experiments.test_study import small
@@ -34,13 +35,12 @@ SETTINGS = {
 
 
 def run(sweep, folder, data=None, **options):
-    open_sweep(folder, sweep, overwrite=False)
+    check_folder(folder, sweep, overwrite=options.get("overwrite", False))
     return run_sweep(sweep, data or small(), folder, **{"report": str, **options})
 
 
 def search(sweep, folder, kind=sweeping._Search, **options):
     """The entry of ``metrics.json`` of a search alone."""
-    open_sweep(folder, sweep, overwrite=False)
     ledger = Ledger(folder)
     ledger.make_folders()
     url = f"sqlite:///{folder / 'sweep.db'}"
@@ -142,7 +142,10 @@ def test_what_was_chosen_runs_beside_the_settings_as_given(whole):
     own = record["options"] | record["training"]
     assert {key: own[key] for key in best["settings"]} == best["settings"]
     assert json.loads((folder / "metrics.json").read_text())["sweep"] == entry
-    assert open_sweep(folder, sweep, overwrite=False)
+    assert finished(folder, sweep, inputs_of(sweep, small())) is not None
+    more = sweep.model_copy(update={"n_trials": 50})
+    assert finished(folder, more, inputs_of(more, small())) is None
+    check_folder(folder, more)
 
 
 def test_importance_is_a_share(whole):
@@ -283,7 +286,8 @@ def test_two_calls_share_a_storage_and_choose_the_same(tmp_path):
     sweep = Sweep(n_trials=6, **SETTINGS)
     url = f"sqlite:///{tmp_path / 'shared.db'}"
     for name in ("one", "two"):
-        open_sweep(tmp_path / name, sweep, overwrite=False)
+        (tmp_path / name).mkdir()
+        write_study(tmp_path / name / "sweep.yaml", sweep)
     calls = [in_another_process(tmp_path / name, url) for name in ("one", "two")]
     assert [call.wait(120) for call in calls] == [0, 0]
     one, two = (json.loads((tmp_path / n / "metrics.json").read_text()) for n in ("one", "two"))
@@ -294,7 +298,7 @@ def test_two_calls_share_a_storage_and_choose_the_same(tmp_path):
 
 def test_killed_and_called_again_it_ends_as_if_never_stopped(whole, tmp_path):
     sweep, _, metrics = whole
-    open_sweep(tmp_path, sweep, overwrite=False)
+    write_study(tmp_path / "sweep.yaml", sweep)
     with in_another_process(tmp_path) as call:
         wait_for(f"sqlite:///{tmp_path / 'sweep.db'}", 3)
         call.kill()
@@ -307,7 +311,8 @@ def test_a_trial_killed_elsewhere_is_run_anew(tmp_path, monkeypatch):
     monkeypatch.setattr(sweep_store, "GRACE_SECONDS", 2)
     sweep = Sweep(n_trials=5, **SETTINGS)
     url = f"sqlite:///{tmp_path / 'shared.db'}"
-    open_sweep(tmp_path / "killed", sweep, overwrite=False)
+    (tmp_path / "killed").mkdir()
+    write_study(tmp_path / "killed" / "sweep.yaml", sweep)
     with in_another_process(tmp_path / "killed", url) as call:
         wait_for(url, 2)
         call.kill()
@@ -321,7 +326,6 @@ def test_more_trials_go_on_with_the_search(whole, tmp_path):
     fewer = run(sweep.model_copy(update={"n_trials": 3}), tmp_path)
     assert trials(fewer) == trials(metrics)[:3]
     before = read_study(tmp_path / "study.yaml").chosen
-    assert not open_sweep(tmp_path, sweep, overwrite=False)
     more = run(sweep, tmp_path)
     assert trials(more) == trials(metrics)
     if before and before != read_study(tmp_path / "study.yaml").chosen:
@@ -380,18 +384,18 @@ def test_another_sweep_is_not_written_over(whole, tmp_path):
     sweep, folder, _ = whole
     other = sweep.model_copy(update={"sampler_seed": 1})
     with pytest.raises(FairPOFileError, match="holds another sweep. Choose another folder"):
-        open_sweep(folder, other, overwrite=False)
+        check_folder(folder, other)
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(FairPOFileError, match="is not empty and does not hold a run"):
-        open_sweep(tmp_path, sweep, overwrite=True)
+        check_folder(tmp_path, sweep, overwrite=True)
 
 
 def test_overwritten_a_search_begins_anew(tmp_path):
     sweep = Sweep(n_trials=2, **SETTINGS)
-    run(sweep, tmp_path)
+    first = run(sweep, tmp_path)
     other = sweep.model_copy(update={"sampler_seed": 1})
-    assert not open_sweep(tmp_path, other, overwrite=True)
-    metrics = run(other, tmp_path)
+    metrics = run(other, tmp_path, overwrite=True)
+    assert metrics["sweep"]["name"] not in first["sweep"]["name"]
     assert len(metrics["sweep"]["trials"]) == 2
 
 

@@ -25,7 +25,7 @@ from fairpo.groups import LabelPartition
 from fairpo.models import HeadSettings
 from fairpo.models.checkpoint import hold, write_atomic
 from fairpo.training import TrainingSettings, load
-from fairpo.training.fit import scores_reference, train_method, train_reference
+from fairpo.training.fit import train_method, train_reference
 from fairpo.training.state import Checkpoint
 from fairpo.training.unfinished import read_unfinished
 
@@ -190,7 +190,7 @@ def small_plan(**changes):
     )
 
 
-def stop_in_reference(data, folder, monkeypatch, at=3, **options):
+def stop_in_reference(data, folder, monkeypatch, at=3, reference=None):
     """A run folder whose training stopped after a few steps."""
     write = Checkpoint.write
     left = iter(range(at - 1, -1, -1))
@@ -201,8 +201,9 @@ def stop_in_reference(data, folder, monkeypatch, at=3, **options):
             raise Stopped
 
     monkeypatch.setattr(Checkpoint, "write", stopping)
+    plan = small_plan(checkpoint_seconds=0).model_copy(update={"reference": reference})
     with pytest.raises(Stopped):
-        train_run(data, small_plan(checkpoint_seconds=0), folder, report=no_report, **options)
+        train_run(data, plan, folder, report=no_report)
     monkeypatch.setattr(Checkpoint, "write", write)
     return read_unfinished(folder)
 
@@ -225,19 +226,16 @@ def test_a_run_under_way_says_so_and_is_not_overwritten_by_accident(data, tmp_pa
 def test_other_data_or_another_reference_is_refused(data, tmp_path, monkeypatch):
     scores = np.zeros((data.n_rows, data.n_labels), dtype=np.float32)
     np.save(tmp_path / "scores.npy", scores)
-    given = scores_reference(scores, data, "logits")
-    source = (str(tmp_path / "scores.npy"), "logits")
-    run = stop_in_reference(
-        data, tmp_path / "run", monkeypatch, reference=given, reference_source=source
-    )
+    path = str(tmp_path / "scores.npy")
+    run = stop_in_reference(data, tmp_path / "run", monkeypatch, reference=path)
     other = MultiLabelData(data.features + 1, data.targets, data.label_names, data.split)
     with pytest.raises(FairPOValueError, match=r"DATA \(small\) must be what .* began with"):
-        resume_run(run, other, report=no_report, reference=given)
+        resume_run(run, other, report=no_report)
     np.save(tmp_path / "scores.npy", scores + 1)
     with pytest.raises(FairPOValueError, match=r"the reference \(.*scores.npy\) must be what"):
-        resume_run(run, data, report=no_report, reference=given)
+        resume_run(run, data, report=no_report)
     np.save(tmp_path / "scores.npy", scores)
-    resume_run(run, data, report=no_report, reference=given)
+    resume_run(run, data, report=no_report)
     assert load(tmp_path / "run").config.residual
 
 

@@ -47,6 +47,7 @@ def check(
     from fairpo._checks import build_settings
     from fairpo.cli.show import print_gate, print_json, say
     from fairpo.experiments.gate import GateSettings, check_run
+    from fairpo.experiments.given_reference import read_scores
     from fairpo.training.run import load
 
     settings = build_settings(
@@ -65,7 +66,7 @@ def check(
         loaded,
         settings,
         data,
-        options.read_scores(reference, reference_kind) if reference else None,
+        read_scores(reference, reference_kind) if reference else None,
         options=options.held_out_options(
             loaded,
             data,

@@ -18,16 +18,16 @@ def demo(
 ) -> None:
     """Compare every method on scenes of real handwritten digits, offline, in about a minute."""
     from fairpo._checks import FairPOFileError
-    from fairpo.cli.compare import conduct
+    from fairpo.cli.conduct import conduct, show_results
     from fairpo.cli.show import say
-    from fairpo.experiments.conduct import is_done
     from fairpo.experiments.study import Study
+    from fairpo.experiments.study_folder import check_folder
 
     study = Study(data="digits", seeds=tuple(range(seeds)))
     try:
-        is_done(out, study)
+        check_folder(out, study)
         another = False
     except FairPOFileError:  # of other settings: this folder is the demo's, and is replaced
         another = True
     say("scenes of handwritten digits (made once, then cached)")
-    conduct(study, out, (None, "logits"), jobs, another, as_json)
+    show_results(conduct(study, out, jobs, overwrite=another), out, as_json=as_json)

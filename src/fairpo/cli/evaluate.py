@@ -31,6 +31,7 @@ def evaluate(
     """
     from fairpo.cli.show import print_frame, print_json, say
     from fairpo.experiments.evaluate import evaluate_run
+    from fairpo.experiments.given_reference import read_scores
     from fairpo.training.run import load
 
     options.set_threads(threads)
@@ -39,7 +40,7 @@ def evaluate(
     result: dict[str, Any] = evaluate_run(
         loaded,
         data,
-        options.read_scores(reference, reference_kind) if reference else None,
+        read_scores(reference, reference_kind) if reference else None,
         options=options.held_out_options(loaded, data, told),
     )
     if as_json:

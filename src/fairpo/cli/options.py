@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from fairpo._checks import file_error, unknown_name, value_error
+from fairpo._checks import unknown_name, value_error
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from fairpo.data import DataOptions, MultiLabelData
     from fairpo.experiments.plan import Plan
-    from fairpo.training.fit import Reference
     from fairpo.training.run import Run
+
+Content = TypeVar("Content", bound="Plan")
 
 _HOW_TO_READ = (
     *("labels", "delimiter", "path", "text", "id", "split"),
@@ -157,20 +155,11 @@ def load(source: str, told: DataOptions, *, as_it_is: bool = False) -> MultiLabe
 
 
 def make_plan(
-    data: str,
-    methods: tuple[str, ...],
-    privileged: str,
-    seeds: tuple[int, ...],
-    preset: str,
-    training_preset: str,
-    assignments: list[str] | None,
-    told: DataOptions | None = None,
-) -> Plan:
+    kind: type[Content], assignments: list[str] | None, training_preset: str, /, **values: Any
+) -> Content:
     """Build and check a plan; each ``NAME=VALUE`` goes to the settings that have the name."""
     from fairpo._checks import build_settings
-    from fairpo.data.options import DataOptions
     from fairpo.decisions import DecisionSettings
-    from fairpo.experiments.plan import Plan
     from fairpo.models.head import HeadSettings
     from fairpo.objectives.catalogue import option_fields
     from fairpo.training.settings import TrainingSettings
@@ -192,23 +181,20 @@ def make_plan(
             known = [known for names, _ in places for known in names]
             raise unknown_name("setting", name, known, of="settings")
         place[name] = value
-    plan = build_settings(
-        Plan,
-        {
-            "data": data,
-            "data_options": told or DataOptions(),
-            "methods": methods,
-            "privileged": privileged,
-            "seeds": seeds,
-            "preset": preset,
-            "options": objective,
-            "training": build_settings(TrainingSettings, training),
-            "head": build_settings(HeadSettings, head),
-            "decisions": build_settings(DecisionSettings, decisions),
-        },
-    )
+    own = {
+        "options": objective,
+        "training": build_settings(TrainingSettings, training),
+        "head": build_settings(HeadSettings, head),
+        "decisions": build_settings(DecisionSettings, decisions),
+    }
+    plan = build_settings(kind, {**values, **own})
     plan.check()
     return plan
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Read names with commas between."""
+    return tuple(name.strip() for name in text.split(","))
 
 
 def _parse_assignments(assignments: list[str]) -> dict[str, Any]:
@@ -226,52 +212,3 @@ def _split_assignment(option: str, text: str) -> tuple[str, str]:
     if not equals or not name.strip():
         raise value_error(option, must="be NAME=VALUE", got=repr(text))
     return name.strip(), value
-
-
-def load_reference(path: str, kind: str, data: MultiLabelData, plan: Plan) -> Reference:
-    """Read a reference: a run folder, or scores in an ``.npy`` file."""
-    from fairpo.training.fit import head_reference, scores_reference
-    from fairpo.training.run import load
-
-    if not Path(path).is_dir():
-        return scores_reference(_load_scores(path, kind), data, _kind(kind))
-    run = load(path)
-    if run.config.residual:
-        raise value_error(
-            "--reference", must="be a run with a network of its own", got=f"{path}, a residual"
-        )
-    same_features = (run.feature_names or data.feature_names) == data.feature_names
-    same_labels = run.label_names == data.label_names
-    if not same_labels or not same_features or run.config.n_features != data.n_features:
-        raise value_error(
-            "--reference",
-            must="be a run on the same features and labels as DATA",
-            got=f"{run.config.n_features} features and {len(run.label_names)} labels",
-        )
-    return head_reference(run.policy, data, plan.training)
-
-
-def read_scores(path: str, kind: str) -> NDArray[np.float32]:
-    """Read the scores of another model from an ``.npy`` file, as logits."""
-    from fairpo.training.fit import as_logits
-
-    scores = _load_scores(path, kind)
-    return as_logits(scores, (scores.shape[0], scores.shape[-1]), _kind(kind))
-
-
-def _load_scores(path: str, kind: str) -> NDArray[Any]:
-    import numpy as np
-
-    _kind(kind)
-    try:
-        scores: NDArray[Any] = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        problem = f"is not a run folder or an .npy file of scores ({error})"
-        raise file_error(path, problem) from error
-    return scores
-
-
-def _kind(kind: str) -> Literal["logits", "probs"]:
-    if kind not in ("logits", "probs"):
-        raise value_error("--reference-kind", must="be logits or probs", got=repr(kind))
-    return kind  # type: ignore[return-value]

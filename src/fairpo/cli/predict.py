@@ -37,6 +37,7 @@ def predict(
     their thresholds. With --top, columns label_1, probability_1, ... instead of one a label.
     """
     from fairpo.cli.show import print_json, say
+    from fairpo.experiments.given_reference import read_scores
     from fairpo.experiments.predictions import (
         check_predictions_path,
         check_top,
@@ -53,7 +54,7 @@ def predict(
     told = options.data_options(reading, format_name, data_root, label_xml, fetch)
     told = options.as_the_run(told, loaded, alone=True, unlabelled=True)
     rows = align_features(options.load(data, told, as_it_is=True), loaded)
-    scores = options.read_scores(reference, reference_kind) if reference else None
+    scores = read_scores(reference, reference_kind) if reference else None
     n_rows = write_predictions(out, loaded, rows, scores, top=top)
     left_out = [rows.row_name(row) for row in rows.unreadable.tolist()]
     if left_out:

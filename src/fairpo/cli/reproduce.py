@@ -31,23 +31,23 @@ def reproduce(
     Writes reproduction.md, Tables 1 and 2 beside ours; mAP of the whole set and the authors' mean
     over batches, each under its name.
     """
-    from fairpo.cli.compare import conduct
+    from fairpo.cli.conduct import conduct, show_results
     from fairpo.data import load_data
     from fairpo.experiments.ledger import Ledger
     from fairpo.experiments.paper import N_LABELS, reproduction, side_by_side
-    from fairpo.models.checkpoint import read_json, write_atomic
-    from fairpo.training.run import METRICS
+    from fairpo.models.checkpoint import write_atomic
 
     if benchmark not in N_LABELS:
         raise value_error("BENCHMARK", must="be coco or nuswide", got=repr(benchmark))
     told = options.data_options(reading, None, data_root, None, False)
     names = load_data(data, told).label_names
     changes = {} if epochs is None else {"epochs": epochs, "reference_epochs": epochs}
-    study = reproduction(benchmark, data, names, seeds=range(seeds), changes=changes)
+    study = reproduction(benchmark, data, names, seeds=tuple(range(seeds)), changes=changes)
     study = study.model_copy(update={"data_options": told})
     study.check()
-    conduct(study, out, (None, "logits"), jobs, overwrite, as_json)
-    tables = side_by_side(benchmark, read_json(out / METRICS), Ledger(out))
+    metrics = conduct(study, out, jobs, overwrite=overwrite)
+    tables = side_by_side(benchmark, metrics, Ledger(out))
     write_atomic(out / "reproduction.md", tables.encode())
     if not as_json:
         print(f"{out / 'reproduction.md'}")
+    show_results(metrics, out, as_json=as_json)

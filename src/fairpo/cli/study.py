@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from fairpo._checks import file_error, value_error
 from fairpo.cli import options
-from fairpo.cli.compare import conduct
+from fairpo.cli.conduct import conduct, show_results
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, add_completion=False)
 
@@ -50,14 +50,14 @@ def run(
     as_json: options.Json = False,
 ) -> None:
     """Run a study file; trials that are done are not run again."""
-    from fairpo.experiments.ledger import STUDY
-    from fairpo.experiments.study import read_study
+    from fairpo.experiments.study import Study, read_study
 
     if out is None and not file.is_dir():
         raise value_error("--out", must="be given with a study file", got="none")
-    study = read_study(file / STUDY if file.is_dir() else file)
+    study = read_study(file / Study.file_name if file.is_dir() else file)
     folder = file if out is None else out
-    conduct(study, folder, (None, "logits"), jobs, overwrite, as_json, more=True)
+    metrics = conduct(study, folder, jobs, overwrite=overwrite, more=True)
+    show_results(metrics, folder, as_json=as_json)
 
 
 def ablate(
@@ -71,6 +71,8 @@ def ablate(
     preset: options.Preset = "paper-v1",
     training_preset: options.TrainingPreset = "default",
     settings: options.Settings = None,
+    reference: options.ReferenceOption = None,
+    reference_kind: options.ReferenceKind = "logits",
     data_root: options.DataRoot = None,
     reading: options.Reading = None,
     fetch: options.Fetch = False,
@@ -82,12 +84,23 @@ def ablate(
 
     Cross-entropy continued for the same budget stands beside them.
     """
-    told = options.data_options(reading, None, data_root, None, fetch)
-    names = ("bce-continued", *(name.strip() for name in methods.split(",")))
-    plan = options.make_plan(
-        data, names, privileged, tuple(range(seeds)), preset, training_preset, settings, told
+    from fairpo.experiments.study import Study
+
+    study = options.make_plan(
+        Study,
+        settings,
+        training_preset,
+        kind="ablate",
+        data=data,
+        data_options=options.data_options(reading, data_root=data_root, fetch=fetch),
+        methods=("bce-continued", *options.names(methods)),
+        privileged=privileged,
+        seeds=tuple(range(seeds)),
+        preset=preset,
+        reference=reference,
+        reference_kind=reference_kind,
     )
-    _run(plan, {"kind": "ablate"}, out, jobs, overwrite, as_json)
+    show_results(conduct(study, out, jobs, overwrite=overwrite), out, as_json=as_json)
 
 
 def partitions(
@@ -107,6 +120,8 @@ def partitions(
     preset: options.Preset = "paper-v1",
     training_preset: options.TrainingPreset = "default",
     settings: options.Settings = None,
+    reference: options.ReferenceOption = None,
+    reference_kind: options.ReferenceKind = "logits",
     data_root: options.DataRoot = None,
     reading: options.Reading = None,
     fetch: options.Fetch = False,
@@ -115,27 +130,22 @@ def partitions(
     as_json: options.Json = False,
 ) -> None:
     """Run the same methods under other choices of the privileged labels."""
-    told = options.data_options(reading, None, data_root, None, fetch)
-    names = tuple(name.strip() for name in methods.split(","))
-    specs = tuple(spec.strip() for spec in choices.split(","))
-    plan = options.make_plan(
-        data, names, specs[0], tuple(range(seeds)), preset, training_preset, settings, told
-    )
-    _run(plan, {"kind": "partitions", "partitions": specs}, out, jobs, overwrite, as_json)
-
-
-def _run(
-    plan: Any,
-    own: dict[str, Any],
-    out: Path,
-    jobs: int | None,
-    overwrite: bool,
-    as_json: bool,
-) -> None:
-    from fairpo._checks import build_settings
     from fairpo.experiments.study import Study
 
-    shared = {name: getattr(plan, name) for name in type(plan).model_fields}
-    study = build_settings(Study, {**shared, **own})
-    study.check()
-    conduct(study, out, (None, "logits"), jobs, overwrite, as_json)
+    specs = options.names(choices)
+    study = options.make_plan(
+        Study,
+        settings,
+        training_preset,
+        kind="partitions",
+        partitions=specs,
+        data=data,
+        data_options=options.data_options(reading, data_root=data_root, fetch=fetch),
+        methods=options.names(methods),
+        privileged=specs[0],
+        seeds=tuple(range(seeds)),
+        preset=preset,
+        reference=reference,
+        reference_kind=reference_kind,
+    )
+    show_results(conduct(study, out, jobs, overwrite=overwrite), out, as_json=as_json)

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from functools import partial
+from typing import Annotated
 
 import typer
 
 from fairpo.cli import options
-
-if TYPE_CHECKING:
-    from fairpo.experiments.sweep_plan import Sweep
+from fairpo.cli.conduct import conduct, show_results
 
 
 def sweep(
@@ -63,84 +59,26 @@ def sweep(
 
     Stopped, the same command goes on; with more --trials it adds to them.
     """
-    from fairpo._checks import build_settings
     from fairpo.experiments.search import read_search
-    from fairpo.experiments.sweep_plan import Sweep
-    from fairpo.objectives.catalogue import REFERENCE
-
-    told = options.data_options(reading, format_name, data_root, label_xml, fetch)
-    plan = options.make_plan(
-        data,
-        tuple(dict.fromkeys((REFERENCE, method))),
-        privileged,
-        tuple(range(seeds)),
-        preset,
-        training_preset,
-        settings,
-        told,
-    )
-    values = {name: getattr(plan, name) for name in type(plan).model_fields}
-    values |= {
-        "search": read_search(search or []),
-        "objective": objective,
-        "n_trials": trials,
-        "tuning_seeds": tuple(range(tuning_seeds)),
-    }
-    checked = build_settings(Sweep, values)
-    checked.check()
-    _conduct(checked, out, storage, (reference, reference_kind), jobs, overwrite, as_json)
-
-
-def _conduct(
-    sweep: Sweep,
-    out: Path,
-    storage: str | None,
-    reference: tuple[str | None, str],
-    jobs: int | None,
-    overwrite: bool,
-    as_json: bool,
-) -> None:
-    from fairpo.cli.compare import interrupted
-    from fairpo.cli.show import print_json, print_study, print_sweep, say, study_bars
-    from fairpo.experiments.pool import cores
     from fairpo.experiments.sweep import run_sweep
-    from fairpo.experiments.sweep_plan import open_sweep
-    from fairpo.experiments.sweep_store import without_password
-    from fairpo.models.checkpoint import read_json
-    from fairpo.report import write_report
-    from fairpo.training.run import METRICS
-    from fairpo.training.unfinished import digest_reference
+    from fairpo.experiments.sweep_plan import Sweep
 
-    if open_sweep(out, sweep, overwrite=overwrite):
-        say(f"{out} holds these results already; --trials adds to them.")
-        metrics: dict[str, Any] = read_json(out / METRICS)
-    else:
-        command = "fairpo " + shlex.join(sys.argv[1:])
-        if storage is not None:
-            command = command.replace(storage, without_password(storage))
-        options.set_threads(1)
-        loaded = options.load(sweep.data, sweep.data_options)
-        path, kind = reference
-        given = options.load_reference(path, kind, loaded, sweep) if path else None
-        with interrupted(out), study_bars() as (epochs, count):
-            metrics = run_sweep(
-                sweep,
-                loaded,
-                out,
-                report=write_report,
-                storage=storage,
-                reference=given,
-                reference_digest=digest_reference(Path(path)) if path else "",
-                command=command,
-                n_jobs=cores() if jobs is None else jobs,
-                progress=epochs,
-                count=count,
-            )
-    if as_json:
-        print_json(metrics)
-    else:
-        print_sweep(metrics["sweep"])
-        print_study(metrics)
-        for note in (*metrics["sweep"]["notes"], *metrics["notes"]):
-            say(f"note: {note}")
-        print(f"{out / 'report.html'}")
+    plan = options.make_plan(
+        Sweep,
+        settings,
+        training_preset,
+        data=data,
+        data_options=options.data_options(reading, format_name, data_root, label_xml, fetch),
+        methods=(method,),
+        privileged=privileged,
+        seeds=tuple(range(seeds)),
+        preset=preset,
+        reference=reference,
+        reference_kind=reference_kind,
+        search=read_search(search or []),
+        objective=objective,
+        n_trials=trials,
+        tuning_seeds=tuple(range(tuning_seeds)),
+    )
+    run = partial(run_sweep, storage=storage)
+    show_results(conduct(plan, out, jobs, overwrite=overwrite, run=run), out, as_json=as_json)

@@ -7,12 +7,15 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fairpo._checks import value_error
 from fairpo.cli import options
+
+if TYPE_CHECKING:
+    from fairpo.experiments.plan import Plan
 
 _WITH_RESUME = ("resume", "device", "threads", "data_root", "fetch", "as_json")
 
@@ -47,6 +50,8 @@ def train(
 
     Under torchrun or accelerate the processes share each step's rows.
     """
+    from fairpo.experiments.plan import Plan
+    from fairpo.objectives.catalogue import REFERENCE
     from fairpo.training.distributed import processes
 
     options.set_threads(threads)
@@ -62,18 +67,26 @@ def train(
         )
     assignments = [*(settings or []), *([f"device={device}"] if device else [])]
     told = options.data_options(reading, format_name, data_root, label_xml, fetch)
-    methods = ("bce",) if method == "bce" else ("bce", method)
     plan = options.make_plan(
-        data, methods, privileged, (seed,), preset, training_preset, assignments, told
+        Plan,
+        assignments,
+        training_preset,
+        data=data,
+        data_options=told,
+        methods=tuple(dict.fromkeys((REFERENCE, method))),
+        privileged=privileged,
+        seeds=(seed,),
+        preset=preset,
+        reference=reference,
+        reference_kind=reference_kind,
     )
     with processes(plan.training.torch_device()):
-        _train(data, out, plan, (reference, reference_kind), overwrite, as_json)
+        _train(plan, out, overwrite, as_json)
 
 
-def _train(
-    data: str, out: Path, plan: Any, source: tuple[str | None, str], overwrite: bool, as_json: bool
-) -> None:
+def _train(plan: Plan, out: Path, overwrite: bool, as_json: bool) -> None:
     from fairpo.cli.show import progress_bars
+    from fairpo.experiments.given_reference import given_digest
     from fairpo.experiments.train import train_run
     from fairpo.report import write_report
     from fairpo.training.distributed import is_main
@@ -81,17 +94,14 @@ def _train(
 
     if is_main():  # the others may look when it has begun
         check_output(out, overwrite=overwrite)
-    loaded = options.load(data, plan.data_options)
-    path, kind = source
-    given = None if path is None else options.load_reference(path, kind, loaded, plan)
+    given_digest(plan)  # before the data, which may take long
+    loaded = options.load(plan.data, plan.data_options)
     with _interrupted(out), progress_bars() as bars:
         metrics = train_run(
             loaded,
             plan,
             out,
             report=write_report,
-            reference=given,
-            reference_source=source,
             command="fairpo " + shlex.join(sys.argv[1:]),
             overwrite=overwrite,
             progress=bars,
@@ -103,7 +113,7 @@ def _resume(
     folder: Path, device: str | None, data_root: str | None, fetch: bool, as_json: bool
 ) -> None:
     from fairpo.cli.show import progress_bars, say
-    from fairpo.experiments.train import plan_of, resume_run
+    from fairpo.experiments.train import resume_run
     from fairpo.models.checkpoint import read_json
     from fairpo.report import write_report
     from fairpo.training.distributed import processes
@@ -123,12 +133,8 @@ def _resume(
         told = told.model_copy(update={"root": data_root})
     with processes(config.training.torch_device()):
         loaded = options.load(config.data, told)
-        given = None
-        if config.reference is not None:
-            plan = plan_of(config)
-            given = options.load_reference(config.reference, config.reference_kind, loaded, plan)
         with _interrupted(folder), progress_bars() as bars:
-            metrics = resume_run(run, loaded, report=write_report, reference=given, progress=bars)
+            metrics = resume_run(run, loaded, report=write_report, progress=bars)
     _show(metrics, folder, as_json)
 
 

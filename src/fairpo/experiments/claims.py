@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from fairpo.data.base import MultiLabelData
 from fairpo.experiments.figures import Judged, LogitFigures
 from fairpo.experiments.pool import Processes
-from fairpo.experiments.runner import ModelScores, SeedResults
+from fairpo.experiments.runner import ModelScores, SeedResults, methods_of
 from fairpo.metrics import LabelBlockMetrics, average_precision
 from fairpo.metrics.significance import PermutationResult, holm, paired_permutation_test
 from fairpo.objectives.catalogue import REFERENCE, get_method
@@ -45,7 +45,7 @@ def weigh_claims(
         and ``p_holm`` (over methods); ``labels``, for each method, of every label the ``p_holm``
         (over labels) of its AP against the reference's, None where it is undefined.
     """
-    methods = [m for m in _methods(seeds) if get_method(m).continues]
+    methods = [m for m in methods_of(seeds) if get_method(m).continues]
     best = best_baseline(data, seeds)
     opponents = {"reference": REFERENCE, "best_baseline": best}
     wanted = {
@@ -147,7 +147,3 @@ def _pairs(seeds: Sequence[SeedResults], method: str, opponent: str | None) -> P
         if method in models and other is not None:
             pairs.append((models[method], other))
     return pairs
-
-
-def _methods(seeds: Sequence[SeedResults]) -> list[str]:
-    return list(dict.fromkeys(result.method for seed in seeds for result in seed.results))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -11,9 +10,11 @@ from types import MappingProxyType
 from typing import Any
 
 import fairpo
-from fairpo._checks import FairPOError, file_error
-from fairpo.data.base import MultiLabelData, fingerprint
-from fairpo.experiments.ledger import RESULTS, STUDY, Ledger
+from fairpo._checks import FairPOError
+from fairpo.data.base import MultiLabelData
+from fairpo.experiments.given_reference import given_reference
+from fairpo.experiments.ledger import Ledger
+from fairpo.experiments.plan import Plan
 from fairpo.experiments.pool import Processes
 from fairpo.experiments.runner import (
     MethodResult,
@@ -23,26 +24,33 @@ from fairpo.experiments.runner import (
     silent,
 )
 from fairpo.experiments.scores import read_scores
-from fairpo.experiments.study import Study, Variant, read_study, write_study
+from fairpo.experiments.study import Study, Variant, write_study
+from fairpo.experiments.study_folder import empty_folder, inputs_of
 from fairpo.experiments.summary import Report, summarise, write_summary
 from fairpo.experiments.trials import Bench, Trial, failed
 from fairpo.groups import LabelGroups, parse_privileged
-from fairpo.models.checkpoint import (
-    CHECKSUMS,
-    hold,
-    read_json,
-    verify_checksums,
-    write_checksums,
-)
+from fairpo.models.checkpoint import CHECKSUMS, hold, write_checksums
 from fairpo.objectives.catalogue import REFERENCE
-from fairpo.training.fit import Reference, choose_groups
-from fairpo.training.run import METRICS, check_output
+from fairpo.training.fit import choose_groups
 
 Task = tuple[Trial, LabelGroups | None]
 """A trial and the groups it is run with; without groups, the reference of a trial."""
 
 StudyProgress = Callable[[str, int], Callable[[], None]]
 """``(what is done, how many) -> callback`` for each that is done."""
+
+
+def check_privileged(plan: Plan, data: MultiLabelData) -> None:
+    """Refuse a choice of privileged labels before any work, unless a reference makes it.
+
+    Raises
+    ------
+    FairPOValueError
+        It names an unknown label, or labels that cannot be trained.
+    """
+    rule = parse_privileged(plan.privileged)
+    if not rule.needs_reference_ap:
+        choose_groups(rule, data, None)
 
 
 def uncounted(_: str, __: int) -> Callable[[], None]:
@@ -56,8 +64,6 @@ def run_study(
     folder: Path,
     *,
     report: Report,
-    reference: Reference | None = None,
-    reference_digest: str = "",
     command: str = "",
     n_jobs: int = 1,
     overwrite: bool = False,
@@ -76,13 +82,9 @@ def run_study(
     data : MultiLabelData
         With all three splits.
     folder : Path
-        Of the study; see :func:`is_done`.
+        Of the study; see :func:`~fairpo.experiments.study_folder.check_folder`.
     report : callable
         Adds the report to a folder that holds ``metrics.json``.
-    reference : Reference, optional
-        An existing model, the same for all seeds; trained once a seed when not given.
-    reference_digest : str
-        Of that model's file.
     command : str
         How to run it again, for the report.
     n_jobs : int
@@ -98,7 +100,7 @@ def run_study(
 
     Returns
     -------
-    dict, the content of ``metrics.json``
+    dict, the content of ``metrics.json``; under "failed" the trials that failed, by name
 
     Raises
     ------
@@ -107,19 +109,23 @@ def run_study(
     """
     study.check()
     data.require_features()
+    for variant in study.variants():
+        check_privileged(variant.plan, data)
+    inputs, given = inputs_of(study, data), given_reference(study, data)
     ledger = Ledger(folder)
-    ledger.make_folders()
+    folder.mkdir(parents=True, exist_ok=True)
     with hold(folder / ".lock"):
         if overwrite:
-            _clear(ledger)
+            empty_folder(ledger)
         (folder / CHECKSUMS).unlink(missing_ok=True)  # it is being written again
-        write_study(folder / STUDY, study)
+        write_study(folder / study.file_name, study)
+        ledger.make_folders()
         bench = Bench(
             replace(data, items=None),  # features are all that is read, and items may be functions
-            fingerprint(data),
+            inputs["data"],
             ledger,
-            reference,
-            reference_digest,
+            given,
+            inputs["reference"],
             progress if n_jobs == 1 else silent,
         )
         with Processes(n_jobs) as processes:
@@ -127,64 +133,11 @@ def run_study(
             conductor.train_references(study)
             variants = [(variant, conductor.groups(variant)) for variant in study.variants()]
             conductor.run_trials(variants)
-            metrics = {**conductor.write_up(study, variants, command), **extra}
+            metrics = conductor.write_up(study, variants, command)
+        metrics |= {"inputs": inputs, "failed": list(conductor.failures), **extra}
         write_summary(folder, metrics, report)
         write_checksums(folder)
     return metrics
-
-
-def is_done(folder: Path, study: Study, *, overwrite: bool = False, more: bool = False) -> bool:
-    """Look at a folder before any work: whether a study is finished there, or may be run there.
-
-    Parameters
-    ----------
-    folder : Path
-    study : Study
-    overwrite : bool
-        Whether another study or run there is to be replaced.
-    more : bool
-        Whether the study may differ from the one begun there, whose trials are used where they
-        are the same.
-
-    Raises
-    ------
-    FairPOFileError
-        The folder holds something else, or cannot be written.
-    """
-    begun = folder / STUDY
-    if not begun.is_file():
-        check_output(folder, overwrite=overwrite)
-        return False
-    same = read_study(begun) == study
-    if not (same or more or overwrite):
-        raise file_error(
-            folder,
-            "holds another study",
-            "Choose another folder, say --overwrite, or change its settings in a study file.",
-        )
-    return same and is_finished(folder)
-
-
-def _clear(ledger: Ledger) -> None:
-    """Delete a study, or the run that lies in its folder; nothing that is not ours."""
-    folder = ledger.folder
-    if (folder / CHECKSUMS).is_file():
-        for name in read_json(folder / CHECKSUMS):
-            (folder / Path(name).name).unlink(missing_ok=True)
-    for name in (CHECKSUMS, METRICS, RESULTS, STUDY):
-        (folder / name).unlink(missing_ok=True)
-    for part in (ledger.scores(""), ledger.reference("")):
-        shutil.rmtree(part.parent, ignore_errors=True)
-    ledger.make_folders()
-
-
-def is_finished(folder: Path) -> bool:
-    """Whether a study or sweep was written up, by this version, and is whole."""
-    try:
-        verify_checksums(folder)
-        return bool(read_json(folder / METRICS)["version"] == fairpo.__version__)
-    except FairPOError:
-        return False
 
 
 class _Conductor:
@@ -192,7 +145,8 @@ class _Conductor:
 
     def __init__(self, bench: Bench, processes: Processes, count: StudyProgress) -> None:
         self.bench, self.processes, self.count = bench, processes, count
-        self.failures: list[str] = []
+        self.failures: dict[str, str] = {}
+        """What went wrong, by name of the trial."""
 
     def train_references(self, study: Study) -> None:
         """Train what methods start from: one reference for each seed and way to train it."""
@@ -217,19 +171,22 @@ class _Conductor:
         return choose_groups(rule, self.bench.data, known)
 
     def run_trials(self, variants: Sequence[tuple[Variant, LabelGroups]]) -> None:
-        """Run what is not done, and put each result into the ledger as it comes."""
+        """Run what is not done, and put each result into the ledger as it comes.
+
+        Trials that depend on the same are one: a method is run once where variants leave it alone.
+        """
         done = self.bench.ledger.done()
-        tasks: list[Task] = []
+        wanted: dict[str, Task] = {}
         for variant, groups in variants:
             for trial in _trials(variant, variant.plan.methods):
                 key = self._key(trial, groups)
                 if key not in done or not self.bench.ledger.scores(key).is_file():
-                    tasks.append((trial, groups))
-        for (trial, grouped), result in self._results(tasks, "trials"):
+                    wanted.setdefault(key, (trial, groups))
+        for (trial, grouped), result in self._results(list(wanted.values()), "trials"):
             if isinstance(result, Exception):
                 assert grouped is not None
                 error = _in_words(result)
-                self.failures.append(f"{trial.name} failed: {error.splitlines()[-1]}")
+                self.failures[trial.name] = error.splitlines()[-1]
                 result = failed(trial, self._key(trial, grouped), error)
             self.bench.ledger.append(result)
 
@@ -251,9 +208,10 @@ class _Conductor:
                 processes=self.processes,
             )
             parts.append({"name": variant.name, "metrics": metrics})
+        notes = [f"{name} failed: {error}" for name, error in self.failures.items()]
         if len(parts) == 1:
             only: dict[str, Any] = parts[0]["metrics"]
-            return {**only, "notes": [*only["notes"], *self.failures]}
+            return {**only, "notes": [*only["notes"], *notes]}
         return {
             "kind": study.kind,
             "title": f"{self.bench.data.name}: {study.kind}, {len(parts)} variants",
@@ -261,7 +219,7 @@ class _Conductor:
             "version": fairpo.__version__,
             "command": command,
             "variants": parts,
-            "notes": self.failures,
+            "notes": notes,
         }
 
     def _seeds(
@@ -285,7 +243,8 @@ class _Conductor:
             if start is not None:
                 seeds.append(SeedResults(seed, groups, start, notes, results))
         if not seeds:
-            raise FairPOError(f"no trial of the reference came to an end. {self.failures[0]}")
+            name, error = next(iter(self.failures.items()))
+            raise FairPOError(f"no trial of the reference came to an end: {name}: {error}")
         return seeds
 
     def _key(self, trial: Trial, groups: LabelGroups) -> str:

@@ -18,7 +18,6 @@ from typing import Any
 from fairpo._checks import file_error
 
 RESULTS = "results.jsonl"
-STUDY = "study.yaml"
 
 
 class Ledger:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -41,6 +41,14 @@ class Plan(BaseModel):
     options: dict[str, Any] = {}
     training: TrainingSettings = TrainingSettings()
     head: HeadSettings = HeadSettings()
+    reference: str | None = Field(
+        None,
+        description="A model that exists already and must not get worse, the same for all seeds: a "
+        "run folder, or scores in an .npy file. Trained once a seed when not given.",
+    )
+    reference_kind: Literal["logits", "probs"] = Field(
+        "logits", description="What scores in a file are: logits, or probabilities."
+    )
     overrides: dict[str, dict[str, Any]] = Field(
         {}, description="Settings of single methods, over those that all share."
     )
@@ -88,8 +96,6 @@ class Plan(BaseModel):
                 got="'per-label'",
                 do="Its network for each label does not scale to so many labels.",
             )
-        if len(set(self.methods)) < len(self.methods):
-            raise value_error("methods", must="be named once each", got=", ".join(self.methods))
         for option, value in self.options.items():
             if not any(accepts(method, option) for method in self.methods):
                 trial_objective(self.methods[-1], self.preset, **{option: value})
@@ -97,6 +103,7 @@ class Plan(BaseModel):
 
 _OF_ALL = {
     "seed",
+    "epochs",
     "device",
     "sampled_labels",
     "tolerance_points",
@@ -105,7 +112,7 @@ _OF_ALL = {
     "reference_cache_mb",
     "checkpoint_seconds",
 }
-"""Training settings that methods must share: of the reference, and of the rule of selection."""
+"""Training settings that methods must share: of the reference, the budget, and the selection."""
 
 
 def _check_override(method: str, own: dict[str, Any], methods: tuple[str, ...]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -124,6 +124,16 @@ class SeedResults:
     results: list[MethodResult]
 
 
+def methods_of(seeds: Sequence[SeedResults]) -> list[str]:
+    """Methods that have a result under some seed, in their order."""
+    return list(dict.fromkeys(result.method for seed in seeds for result in seed.results))
+
+
+def results_of(seeds: Sequence[SeedResults], method: str) -> list[tuple[SeedResults, MethodResult]]:
+    """The seeds under which a method has a result; one that crashed has none."""
+    return [(seed, result) for seed in seeds for result in seed.results if result.method == method]
+
+
 def silent(_: str, __: int) -> EpochCallback:
     """Show no progress."""
     return lambda record: None
@@ -165,7 +175,6 @@ class SeedRunner:
         rule = parse_privileged(plan.privileged)
         if groups is None and not rule.needs_reference_ap:
             groups = choose_groups(rule, data, None)
-        start = time.perf_counter()
         if reference is None:
             reference = train_reference(
                 data,
@@ -174,7 +183,6 @@ class SeedRunner:
                 on_epoch=progress(f"reference {seed}", training.reference_epochs),
                 checkpoint=checkpoint("reference"),
             )
-        self.seconds = time.perf_counter() - start
         self.reference = reference
         self.groups = choose_groups(rule, data, reference) if groups is None else groups
         self._in_blocks = training.sampled_labels > 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, ClassVar, Literal, Self, TypeVar
 
 import yaml
 from pydantic import BaseModel, Field, model_validator
@@ -37,6 +37,9 @@ class Variant:
 
 class Study(Plan):
     """Plans that are run side by side, and written up as one."""
+
+    file_name: ClassVar[str] = "study.yaml"
+    """What it is called in its folder."""
 
     kind: Kind = Field(
         "compare",
@@ -119,6 +122,10 @@ class Study(Plan):
             )
         return (Variant("", self._plan()),)
 
+    def continues(self, before: Plan) -> bool:
+        """Whether it may go on in the folder of another one."""
+        return self == before
+
     def check(self) -> None:
         """Refuse what is wrong in any of its plans, before any work.
 
@@ -126,6 +133,14 @@ class Study(Plan):
         ------
         FairPOValueError
         """
+        for name, changes in self.setups.items():
+            shared = sorted(_OF_ALL_SETUPS & changes.keys())
+            if shared:
+                raise value_error(
+                    f"setups: {name}",
+                    must=f"leave {', '.join(sorted(_OF_ALL_SETUPS))} to the study",
+                    got=", ".join(shared),
+                )
         for variant in self.variants():
             variant.plan.check()
 
@@ -162,6 +177,9 @@ _VARIED: tuple[tuple[Kind, str], ...] = (
     ("sweep", "chosen"),
 )
 """Kinds of study, and the field that holds what is varied in them."""
+
+_OF_ALL_SETUPS = {"data", "data_options", "reference", "reference_kind"}
+"""They are read once for all variants."""
 
 
 def read_study(path: Path) -> Study:

@@ -39,6 +39,9 @@ def commented(kind: str) -> str:
         _entry("seeds", [0, 1], "A reference and all methods for each; 5 and more for a claim."),
         _entry("preset", "paper-v1", "Objective settings of paper-v1 or paper-v2."),
     ]
+    for name in ("reference", "reference_kind"):
+        field = Study.model_fields[name]
+        parts.append(_entry(name, field.default, field.description))
     if kind == "partitions":
         choices = ["rarest:10%", "rarest:20%", "frequent:20%", "worst:20%"]
         parts.append(_entry("partitions", choices, Study.model_fields["partitions"].description))

@@ -22,7 +22,14 @@ from fairpo.experiments.evidence import gather_evidence
 from fairpo.experiments.figures import LEVEL, BlockFigures, Figures, LogitFigures, judge
 from fairpo.experiments.plan import Plan
 from fairpo.experiments.pool import Processes
-from fairpo.experiments.runner import MethodResult, ModelScores, SeedResults, SplitScores
+from fairpo.experiments.runner import (
+    MethodResult,
+    ModelScores,
+    SeedResults,
+    SplitScores,
+    methods_of,
+    results_of,
+)
 from fairpo.groups import LabelGroups
 from fairpo.metrics import (
     LabelBlockMetrics,
@@ -116,7 +123,7 @@ def summarise(
         },
         "rows": [
             _row(seeds, figures, method, epoch)
-            for method in _methods(seeds)
+            for method in methods_of(seeds)
             for epoch in ("selected", "last")
         ],
         "per_label": _per_label(data, seeds, groups),
@@ -182,7 +189,7 @@ def result_row(
 
 
 def _row(seeds: Sequence[SeedResults], figures: Figures, method: str, epoch: str) -> dict[str, Any]:
-    pairs = _of_method(seeds, method)
+    pairs = results_of(seeds, method)
     results = [result for _, result in pairs]
     fallbacks = [result.fell_back for result in results if result.fell_back is not None]
     ends: list[ModelScores] = [getattr(result, epoch) for result in results]
@@ -201,15 +208,6 @@ def _row(seeds: Sequence[SeedResults], figures: Figures, method: str, epoch: str
             for group in seeds[0].groups.names
         },
     }
-
-
-def _of_method(seeds: Sequence[SeedResults], method: str) -> list[tuple[SeedResults, MethodResult]]:
-    """The seeds under which a method has a result; one that crashed has none."""
-    return [(seed, result) for seed in seeds for result in seed.results if result.method == method]
-
-
-def _methods(seeds: Sequence[SeedResults]) -> list[str]:
-    return list(dict.fromkeys(result.method for seed in seeds for result in seed.results))
 
 
 def _cell(
@@ -269,11 +267,11 @@ def _per_label(
     def mean_ap(scores: Sequence[SplitScores]) -> NDArray[np.float64]:
         return np.asarray(np.mean([_label_ap(each, targets) for each in scores], axis=0))
 
-    methods = _methods(seeds)
+    methods = methods_of(seeds)
     start = mean_ap([seed.start.test for seed in seeds])
     ap, last = (
         {
-            method: mean_ap([getattr(r, epoch).test for _, r in _of_method(seeds, method)])
+            method: mean_ap([getattr(r, epoch).test for _, r in results_of(seeds, method)])
             for method in methods
         }
         for epoch in ("selected", "last")
@@ -354,8 +352,8 @@ def _notes(seeds: Sequence[SeedResults], groups: LabelGroups, data: MultiLabelDa
     privileged = set(groups.privileged.tolist())
     if len(privileged) == data.n_labels:
         notes.append("Every label is privileged: there is no label to hold to the reference.")
-    for method in _methods(seeds):
-        results = [result for _, result in _of_method(seeds, method)]
+    for method in methods_of(seeds):
+        results = [result for _, result in results_of(seeds, method)]
         if len(results) < len(seeds):
             notes.append(f"{method}: only {len(results)} of {len(seeds)} seeds have a result.")
         for text in dict.fromkeys(note for result in results for note in result.notes):

@@ -13,13 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairpo._checks import value_error
-from fairpo.data.base import MultiLabelData, fingerprint
-from fairpo.experiments.conduct import StudyProgress, run_study, uncounted
-from fairpo.experiments.ledger import STUDY, Ledger, digest
+from fairpo.data.base import MultiLabelData
+from fairpo.experiments.conduct import StudyProgress, check_privileged, run_study, uncounted
+from fairpo.experiments.given_reference import given_reference
+from fairpo.experiments.ledger import Ledger, digest
 from fairpo.experiments.pool import Processes
 from fairpo.experiments.runner import ProgressFactory, silent
 from fairpo.experiments.search import Choices, setting_type
 from fairpo.experiments.study import Study, write_study
+from fairpo.experiments.study_folder import DATABASE, empty_folder, inputs_of
 from fairpo.experiments.summary import Report
 from fairpo.experiments.sweep_plan import Sweep
 from fairpo.experiments.sweep_store import Report as ReportStep
@@ -27,11 +29,10 @@ from fairpo.experiments.sweep_store import SweepStore, check_storage, without_pa
 from fairpo.experiments.trials import Bench, Trial
 from fairpo.groups import LabelGroups, parse_privileged
 from fairpo.models.checkpoint import CHECKSUMS, hold
-from fairpo.training.fit import Reference, choose_groups, score_logits, train_method
+from fairpo.training.fit import choose_groups, score_logits, train_method
 from fairpo.training.loop import EpochCallback, none_if_nan
 from fairpo.training.selection import ValidationScores
 
-DATABASE = "sweep.db"
 MOST_FROM_FRONT = 4
 """Members of a Pareto front that are run on test."""
 
@@ -45,10 +46,9 @@ def run_sweep(
     *,
     report: Report,
     storage: str | None = None,
-    reference: Reference | None = None,
-    reference_digest: str = "",
     command: str = "",
     n_jobs: int = 1,
+    overwrite: bool = False,
     progress: ProgressFactory = silent,
     count: StudyProgress = uncounted,
 ) -> dict[str, Any]:
@@ -64,19 +64,17 @@ def run_sweep(
     data : MultiLabelData
         With all three splits. The search is handed no test row.
     folder : Path
-        Of the sweep; see :func:`~fairpo.experiments.sweep_plan.open_sweep`.
+        Of the sweep; see :func:`~fairpo.experiments.study_folder.check_folder`.
     report : callable
         Adds the report to a folder that holds ``metrics.json``.
     storage : str, optional
         Database, as SQLAlchemy has it; ``sweep.db`` in the folder when not given.
-    reference : Reference, optional
-        An existing model, the same for all seeds; trained once a seed when not given.
-    reference_digest : str
-        Of that model's file.
     command : str
-        How to run it again, for the report.
+        How to run it again, for the report; the password of the storage is taken out.
     n_jobs : int
         Processes, each with one torch thread.
+    overwrite : bool
+        Whether what is in the folder goes first; a storage elsewhere keeps its trials.
     progress : callable
         Of the epochs of a training, where there is one process.
     count : callable
@@ -95,19 +93,26 @@ def run_sweep(
     """
     sweep.check()
     data.require_features()
-    ledger = Ledger(folder)
-    ledger.make_folders()
     if storage is not None:
         check_storage(storage)
+        command = command.replace(storage, without_password(storage))
     url = storage or f"sqlite:///{(folder / DATABASE).absolute()}"
+    check_privileged(sweep, data)
+    inputs, given = inputs_of(sweep, data), given_reference(sweep, data)
+    ledger = Ledger(folder)
+    folder.mkdir(parents=True, exist_ok=True)
     with hold(folder / ".lock"):
-        (folder / CHECKSUMS).unlink(missing_ok=True)
+        if overwrite:
+            empty_folder(ledger)
+        (folder / CHECKSUMS).unlink(missing_ok=True)  # it is being written again
+        write_study(folder / sweep.file_name, sweep)
+        ledger.make_folders()
         bench = Bench(
             _without_test(data),
-            fingerprint(data),
+            inputs["data"],
             ledger,
-            reference,
-            reference_digest,
+            given,
+            inputs["reference"],
             progress if n_jobs == 1 else silent,
         )
         search = _Search.prepare(sweep, bench, url, count)
@@ -115,14 +120,11 @@ def run_sweep(
         entry, chosen = search.write_up()
     study = sweep.study(chosen)
     entry["notes"] += _looked_before(ledger, study)
-    write_study(folder / STUDY, study)
     return run_study(
         study,
         data,
         folder,
         report=report,
-        reference=reference,
-        reference_digest=reference_digest,
         command=command,
         n_jobs=n_jobs,
         progress=progress,

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from fairpo._checks import build_settings, file_error, value_error
-from fairpo.experiments.conduct import is_finished
+from fairpo._checks import build_settings
 from fairpo.experiments.plan import Plan
 from fairpo.experiments.search import SearchSpace, default_space, setting_type
-from fairpo.experiments.study import Study, read_plan, write_study
+from fairpo.experiments.study import Study
 from fairpo.objectives.catalogue import REFERENCE, trial_objective
-from fairpo.training.run import check_output
 from fairpo.training.settings import TrainingSettings
-
-SWEEP = "sweep.yaml"
 
 _NO_TOLERANCE = 100.0
 _OF_THE_END = {"n_trials", "seeds", "n_resamples", "n_permutations", "decisions"}
@@ -26,6 +21,9 @@ _OF_THE_END = {"n_trials", "seeds", "n_resamples", "n_permutations", "decisions"
 
 class Sweep(Plan):
     """A method whose settings are searched; ``methods`` names it, the reference beside it."""
+
+    file_name: ClassVar[str] = "sweep.yaml"
+    """What it is called in its folder."""
 
     search: SearchSpace = Field(
         {},
@@ -75,6 +73,11 @@ class Sweep(Plan):
         """The method that is tuned."""
         return self.methods[1]
 
+    def continues(self, before: Plan) -> bool:
+        """Whether it goes on with the search of another one: more trials, other final seeds."""
+        apart = {name: getattr(self, name) for name in _OF_THE_END}
+        return before.model_copy(update=apart) == self
+
     def check(self) -> None:
         """Refuse what is wrong in it or anywhere in its search space, before any work.
 
@@ -85,10 +88,6 @@ class Sweep(Plan):
         super().check()
         for name, dimension in self.search.items():
             setting_type(self.method, name)
-            if name == "epochs":
-                raise value_error(
-                    "search", must="leave epochs, the budget, the same for all", got="epochs"
-                )
             for value in dimension.ends:
                 self.with_settings({name: value}).check()
 
@@ -123,44 +122,3 @@ class Sweep(Plan):
 
 
 _TRAINING = TrainingSettings.model_fields
-
-
-def open_sweep(folder: Path, sweep: Sweep, *, overwrite: bool) -> bool:
-    """Take a folder for a sweep: a new one, or the one in which it was begun.
-
-    More trials or other final seeds go on with the search that was begun.
-
-    Parameters
-    ----------
-    folder : Path
-    sweep : Sweep
-    overwrite : bool
-        Whether another sweep, study or run there is to be replaced.
-
-    Returns
-    -------
-    bool
-        Whether it is finished already.
-
-    Raises
-    ------
-    FairPOFileError
-        The folder holds something else, or cannot be written.
-    """
-    begun = folder / SWEEP
-    if begun.is_file():
-        before = read_plan(begun, Sweep)
-        if before == sweep and is_finished(folder):
-            return True
-        apart = {name: getattr(sweep, name) for name in _OF_THE_END}
-        if before.model_copy(update=apart) != sweep and not overwrite:
-            raise file_error(
-                folder,
-                "holds another sweep",
-                "Choose another folder, or say --overwrite.",
-            )
-    else:
-        check_output(folder, overwrite=overwrite)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_study(begun, sweep)
-    return False

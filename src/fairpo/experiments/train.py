@@ -8,6 +8,7 @@ from typing import Any
 import fairpo
 from fairpo._checks import build_settings, value_error
 from fairpo.data.base import MultiLabelData, fingerprint
+from fairpo.experiments.given_reference import given_digest, given_reference
 from fairpo.experiments.plan import Plan
 from fairpo.experiments.runner import ProgressFactory, SeedResults, SeedRunner, silent
 from fairpo.experiments.summary import Report, result_row, summarise, write_summary
@@ -15,7 +16,7 @@ from fairpo.objectives.catalogue import REFERENCE
 from fairpo.training.distributed import is_main
 from fairpo.training.fit import Reference
 from fairpo.training.run import RunConfig, RunDecisions, write_jsonl, write_run
-from fairpo.training.unfinished import UnfinishedRun, begin_run, digest_reference
+from fairpo.training.unfinished import UnfinishedRun, begin_run
 
 
 def train_run(
@@ -24,8 +25,6 @@ def train_run(
     folder: Path,
     *,
     report: Report,
-    reference: Reference | None = None,
-    reference_source: tuple[str | None, str] = (None, "logits"),
     command: str = "",
     overwrite: bool = False,
     progress: ProgressFactory = silent,
@@ -42,10 +41,6 @@ def train_run(
     folder : Path
     report : callable
         Adds the report to a folder that holds ``metrics.json``.
-    reference : Reference, optional
-        An existing model; trained here when not given.
-    reference_source : (path or None, "logits" or "probs")
-        Where it came from, for the configuration.
     command : str
         How to run it again.
     overwrite : bool
@@ -55,6 +50,7 @@ def train_run(
     -------
     dict, the content of ``metrics.json``; None on other processes than the first
     """
+    reference = given_reference(plan, data)
     network = None if reference is None else reference.policy
     config = RunConfig(
         version=fairpo.__version__,
@@ -71,12 +67,10 @@ def train_run(
         head=plan.head if network is None else network.settings,
         training=plan.training.model_copy(update={"seed": plan.seeds[0]}),
         decisions=plan.decisions,
-        reference=reference_source[0],
-        reference_kind=reference_source[1],
+        reference=plan.reference,
+        reference_kind=plan.reference_kind,
     )
-    source = reference_source[0]
-    digest = "" if source is None else digest_reference(Path(source))
-    run = UnfinishedRun(folder, config, command, digest)
+    run = UnfinishedRun(folder, config, command, given_digest(plan))
     run = begin_run(run, overwrite=overwrite)
     with run.forgotten_if_refused():
         return _train(run, data, plan, reference, report, progress)
@@ -87,7 +81,6 @@ def resume_run(
     data: MultiLabelData,
     *,
     report: Report,
-    reference: Reference | None = None,
     progress: ProgressFactory = silent,
 ) -> dict[str, Any] | None:
     """Go on with a run that was stopped; the result is that of one that was not.
@@ -97,7 +90,7 @@ def resume_run(
     run : UnfinishedRun
     data : MultiLabelData
         The run's own.
-    report, reference, progress
+    report, progress
         As in :func:`train_run`.
 
     Raises
@@ -112,15 +105,15 @@ def resume_run(
             got="other content",
             do="Train anew with --overwrite.",
         )
-    source = run.config.reference
-    if source is not None and digest_reference(Path(source)) != run.reference_digest:
+    plan = plan_of(run.config)
+    if given_digest(plan) != run.reference_digest:
         raise value_error(
-            f"the reference ({source})",
+            f"the reference ({plan.reference})",
             must=f"be what {run.folder} began with",
             got="other content",
             do="Train anew with --overwrite.",
         )
-    return _train(run, data, plan_of(run.config), reference, report, progress)
+    return _train(run, data, plan, given_reference(plan, data), report, progress)
 
 
 def plan_of(config: RunConfig) -> Plan:
@@ -135,6 +128,8 @@ def plan_of(config: RunConfig) -> Plan:
         "training",
         "head",
         "decisions",
+        "reference",
+        "reference_kind",
     )
     values = {name: getattr(config, name) for name in shared}
     return build_settings(Plan, {**values, "methods": methods, "seeds": (config.training.seed,)})

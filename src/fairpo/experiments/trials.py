@@ -68,8 +68,15 @@ class Trial:
             Digest of a given reference; "" where it is trained.
         """
         training = self.plan.training.model_dump(mode="json", exclude=_NOT_ITS_RESULT | _OF_METHODS)
-        own = {"data": data, "given": given, "head": self.plan.head.model_dump(mode="json")}
-        return digest({**own, "training": {**training, "seed": self.seed}})
+        return digest(
+            {
+                "data": data,
+                "given": given,
+                "head": self.plan.head.model_dump(mode="json"),
+                "training": {**training, "seed": self.seed},
+                "version": fairpo.__version__,
+            }
+        )
 
     def key(self, data: str, given: str, groups: LabelGroups) -> str:
         """Digest of all that its result depends on."""
@@ -83,7 +90,6 @@ class Trial:
                 "options": self.plan.options_for(self.method),
                 "decisions": self.plan.decisions.model_dump(mode="json"),
                 "training": training.model_dump(mode="json", exclude=_NOT_ITS_RESULT | {"seed"}),
-                "version": fairpo.__version__,
             }
         )
 

@@ -10,7 +10,13 @@ from numpy.typing import NDArray
 from scipy.special import log_expit
 
 from fairpo.data.base import MultiLabelData
-from fairpo.experiments.runner import MethodResult, SeedResults, SplitScores
+from fairpo.experiments.runner import (
+    MethodResult,
+    SeedResults,
+    SplitScores,
+    methods_of,
+    results_of,
+)
 from fairpo.groups import LabelGroups
 from fairpo.metrics import LabelBlockMetrics, average_precision
 from fairpo.objectives.catalogue import REFERENCE
@@ -51,8 +57,8 @@ def warning_signs(seeds: Sequence[SeedResults], data: MultiLabelData) -> list[di
     targets = data.targets_of(data.rows("test"))
     starts = {seed.seed: _Privileged.of(seed.start.test, targets, seed.groups) for seed in seeds}
     signs: list[dict[str, Any]] = []
-    for method in dict.fromkeys(result.method for seed in seeds for result in seed.results):
-        runs = [(s, result) for s in seeds for result in s.results if result.method == method]
+    for method in methods_of(seeds):
+        runs = results_of(seeds, method)
         if method == REFERENCE:
             continue
         signs += _saturation(method, runs)

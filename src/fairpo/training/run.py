@@ -269,19 +269,11 @@ def check_output(folder: Path, *, overwrite: bool) -> None:
         The folder is not empty and ``overwrite`` is false, it holds something that is not a run,
         or its parent cannot be written.
     """
-    try:
-        _check_output(folder, overwrite)
-    except PermissionError as error:  # or to enter a folder above
-        raise file_error(
-            folder, "cannot be written", "Choose a folder you may write to."
-        ) from error
-
-
-def _check_output(folder: Path, overwrite: bool) -> None:
+    check_writable(folder)
     if folder.exists() and not folder.is_dir():
         raise file_error(folder, "is a file, not a folder")
     entries = list(folder.iterdir()) if folder.is_dir() else []
-    if any(not entry.name.endswith(".tmp") for entry in entries):
+    if any(not entry.name.endswith((".tmp", ".lock")) for entry in entries):
         unfinished = (folder / UNFINISHED).is_dir()
         ours = unfinished or any((folder / name).is_file() for name in (CONFIG, METRICS))
         if not ours:
@@ -298,9 +290,22 @@ def _check_output(folder: Path, overwrite: bool) -> None:
             raise file_error(
                 folder, "already holds a run", "Choose another folder, or say --overwrite."
             )
-    parent = next(path for path in [folder, *folder.absolute().parents] if path.exists())
-    if not os.access(parent, os.W_OK):
-        raise PermissionError
+
+
+def check_writable(folder: Path) -> None:
+    """Refuse a folder that cannot be written, or made.
+
+    Raises
+    ------
+    FairPOFileError
+    """
+    try:
+        parent = next(path for path in [folder, *folder.absolute().parents] if path.exists())
+        writable = os.access(parent, os.W_OK)
+    except PermissionError:  # to enter a folder above
+        writable = False
+    if not writable:
+        raise file_error(folder, "cannot be written", "Choose a folder you may write to.")
 
 
 def write_folder(folder: Path, fill: Callable[[Path], None], *, overwrite: bool) -> None:
