@@ -82,8 +82,8 @@ def study_bars() -> Iterator[tuple[EpochBars, StudyBars]]:
             for task in training.values():
                 bars.update(task, figures="")
             training.clear()
-            training[name] = bars.add_task(name, total=total, figures="")
-            return lambda: bars.update(training[name], advance=1)
+            task = training[name] = bars.add_task(name, total=total, figures="")
+            return lambda: bars.update(task, advance=1)
 
         yield epochs, count
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -12,6 +13,7 @@ from typing import Any
 import fairpo
 from fairpo._checks import FairPOError
 from fairpo.data.base import MultiLabelData
+from fairpo.data.mapped import shared_features
 from fairpo.experiments.given_reference import given_reference
 from fairpo.experiments.ledger import Ledger
 from fairpo.experiments.plan import Plan
@@ -87,7 +89,7 @@ def run_study(
     progress : callable
         Of the epochs of a training, where there is one process.
     count : callable
-        Of references and trials, and of what writing up takes: models judged, tests, evidence.
+        Of references and trials, and of what writing up takes: models, tests, evidence.
     extra : mapping
         Entries of ``metrics.json`` beside the study's own.
 
@@ -114,17 +116,18 @@ def run_study(
         (folder / CHECKSUMS).unlink(missing_ok=True)  # it is being written again
         write_study(folder / study.file_name, study)
         ledger.make_folders()
-        bench = Bench(
-            replace(data, items=None),  # features are all that is read, and items may be functions
-            inputs["data"],
-            ledger,
-            given,
-            inputs["reference"],
-            progress if n_jobs == 1 else silent,
-        )
-        with Processes(n_jobs, count) as processes:
+        own = replace(data, items=None)  # features are all that is read; items may be functions
+        sharing = shared_features(own, folder) if n_jobs > 1 else nullcontext(own)
+        with sharing as shared, Processes(n_jobs, count) as processes:
+            bench = Bench(
+                shared,
+                inputs["data"],
+                ledger,
+                given,
+                inputs["reference"],
+                progress if n_jobs == 1 else silent,
+            )
             conductor = _Conductor(bench, processes, count)
-            conductor.train_references(study)
             variants = [(variant, conductor.groups(variant)) for variant in study.variants()]
             conductor.run_trials(variants)
             metrics = conductor.write_up(study, variants, command)
@@ -144,40 +147,25 @@ class _Conductor:
         self.lost: dict[str, str] = {}
         """What went wrong with references, by key."""
 
-    def train_references(self, study: Study) -> None:
-        """Train what methods start from: one reference for each seed and way to train it."""
-        wanted: dict[str, Trial] = {}
-        for variant in study.variants():
-            for trial in _trials(variant, [REFERENCE]):
-                if not self.bench.has_reference(trial):
-                    wanted.setdefault(self._reference_key(trial), trial)
-        tasks: list[Task] = [(trial, None) for trial in wanted.values()]
-        for (trial, _), result in self._results(tasks, "references"):
-            if isinstance(result, Exception):
-                self._lose(trial, result)
-
-    def _lose(self, trial: Trial, error: Exception) -> None:
-        """Record a reference that failed; what would start from it is not run."""
-        key, text = self._reference_key(trial), _in_words(error)
-        self.failures[f"reference {trial.place}"] = self.lost[key] = text.splitlines()[-1]
-        self.bench.ledger.append(failed(trial, key, text))
-
     def groups(self, variant: Variant) -> LabelGroups:
         """Privileged labels of a plan; by reference, they are those of its first seed."""
         rule = parse_privileged(variant.plan.privileged)
+        if not rule.needs_reference_ap:
+            return choose_groups(rule, self.bench.data, None)
+        self._run(self._references([variant]), [])
         first = _trials(variant, [REFERENCE])[0]
         error = self.lost.get(self._reference_key(first))
-        if rule.needs_reference_ap and error is not None:
+        if error is not None:
             raise FairPOError(
                 f"the reference of seed {first.seed}, which chooses the privileged labels: {error}"
             )
-        known = self.bench.reference(first) if rule.needs_reference_ap else None
-        return choose_groups(rule, self.bench.data, known)
+        return choose_groups(rule, self.bench.data, self.bench.reference(first))
 
     def run_trials(self, variants: Sequence[tuple[Variant, LabelGroups]]) -> None:
         """Run what is not done, and put each result into the ledger as it comes.
 
-        Trials that depend on the same are one: a method is run once where variants leave it alone.
+        The trials of a seed begin when its reference is there. Trials that depend on the same are
+        one: a method is run once where variants leave it alone.
         """
         done = self.bench.ledger.done()
         wanted: dict[str, Task] = {}
@@ -188,13 +176,49 @@ class _Conductor:
                     continue
                 if key not in done or not holds_scores(self.bench.ledger.scores(key)):
                     wanted.setdefault(key, (trial, groups))
-        for (trial, grouped), result in self._results(list(wanted.values()), "trials"):
+        self._run(self._references([variant for variant, _ in variants]), list(wanted.values()))
+
+    def _references(self, variants: Sequence[Variant]) -> list[Task]:
+        """What methods start from and is not there: one reference a seed and way to train it."""
+        wanted: dict[str, Task] = {}
+        for variant in variants:
+            for trial in _trials(variant, [REFERENCE]):
+                key = self._reference_key(trial)
+                if key not in self.lost and not self.bench.has_reference(trial):
+                    wanted.setdefault(key, (trial, None))
+        return list(wanted.values())
+
+    def _run(self, references: list[Task], trials: list[Task]) -> None:
+        counted = {
+            name: self.count(name, len(tasks))
+            for name, tasks in (("references", references), ("trials", trials))
+            if tasks
+        }
+        done = self.processes.each(
+            self.bench, type(self.bench).run, [*references, *trials], self._can_begin
+        )
+        for (trial, groups), result in done:
+            counted["references" if groups is None else "trials"]()
             if isinstance(result, Exception):
-                assert grouped is not None
-                error = _in_words(result)
-                self.failures[trial.name] = error.splitlines()[-1]
-                result = failed(trial, self._key(trial, grouped), error)
-            self.bench.ledger.append(result)
+                self._record(trial, groups, result)
+            elif groups is not None:
+                self.bench.ledger.append(result)
+
+    def _can_begin(self, task: Task) -> bool:
+        trial, groups = task
+        lost = self._reference_key(trial) in self.lost  # it ends at once
+        return groups is None or lost or self.bench.has_reference(trial)
+
+    def _record(self, trial: Trial, groups: LabelGroups | None, error: Exception) -> None:
+        """Record what failed: a trial, or a reference, which stands for all that start from it."""
+        of_reference, text = self._reference_key(trial), _in_words(error)
+        reason = text.splitlines()[-1]
+        if groups is None:
+            self.failures[f"reference {trial.place}"] = self.lost[of_reference] = reason
+            self.bench.ledger.append(failed(trial, of_reference, text))
+        elif of_reference not in self.lost:
+            self.failures[trial.name] = reason
+            self.bench.ledger.append(failed(trial, self._key(trial, groups), text))
 
     def write_up(
         self, study: Study, variants: Sequence[tuple[Variant, LabelGroups]], command: str
@@ -260,16 +284,6 @@ class _Conductor:
 
     def _key(self, trial: Trial, groups: LabelGroups) -> str:
         return trial.key(self.bench.fingerprint, self.bench.given_digest, groups)
-
-    def _results(
-        self, tasks: list[Task], name: str
-    ) -> Iterator[tuple[Task, dict[str, Any] | Exception]]:
-        if not tasks:
-            return
-        advance = self.count(name, len(tasks))
-        for task, result in self.processes.each(self.bench, type(self.bench).run, tasks):
-            advance()
-            yield task, result
 
 
 def _trials(

@@ -69,7 +69,11 @@ class Processes:
         self._idle, self._busy = [], []
 
     def each(
-        self, tool: Tool, work: Callable[[Tool, Task], Found], tasks: Sequence[Task]
+        self,
+        tool: Tool,
+        work: Callable[[Tool, Task], Found],
+        tasks: Sequence[Task],
+        ready: Callable[[Task], bool] = lambda task: True,
     ) -> Iterator[tuple[Task, Found | Exception]]:
         """Do tasks; yield each with its result, or with what went wrong, as it ends.
 
@@ -80,16 +84,22 @@ class Processes:
         work : callable
             Of a module, so that processes find it: ``work(tool, task)``.
         tasks : sequence
+            In this order, one that needs another behind it.
+        ready : callable
+            Whether what a task needs is there; one that is not waits for its turn.
         """
         if self.n_jobs == 1:
             yield from _here(tool, work, tasks)
             return
-        waiting = list(reversed(tasks))
+        waiting = list(tasks)
         running: dict[Future[Found], tuple[Task, ProcessPoolExecutor]] = {}
         told: set[int] = set()
         while waiting or running:
             while waiting and len(running) < self.n_jobs:
-                task, process = waiting.pop(), self._next()
+                place = next((k for k, task in enumerate(waiting) if ready(task)), None)
+                if place is None and running:
+                    break
+                task, process = waiting.pop(place or 0), self._next()
                 first = () if id(process) in told else (tool,)
                 told.add(id(process))
                 running[process.submit(_do, work, task, *first)] = task, process

@@ -35,7 +35,14 @@ from fairpo.metrics.row_metrics import (
     sum_terms_by_unit,
     thresholds_by_run,
 )
-from fairpo.metrics.step_counts import COLUMNS, count_steps, in_parts, steps_of, weigh
+from fairpo.metrics.step_counts import (
+    COLUMNS,
+    NEXT_TO_NOTHING,
+    count_steps,
+    in_parts,
+    steps_of,
+    weigh,
+)
 from fairpo.metrics.units import cumulate_rows, sum_by_unit, units_of_rows
 
 BOOTSTRAP_METRICS = ("map", *ROW_METRICS)
@@ -67,6 +74,11 @@ class BootstrapResult(NamedTuple):
         if key not in self.keys:
             raise unknown_name("key", key, self.keys, of="keys of this bootstrap")
         return self.resampled[:, self.keys.index(key)]
+
+    def run(self, place: int) -> BootstrapResult:
+        """Return one run alone."""
+        own = slice(place, place + 1)
+        return BootstrapResult(self.keys, self.values[own], self.resampled[own])
 
 
 def bootstrap_metrics(
@@ -351,24 +363,21 @@ def _weighted_label(
     thresholds = np.unique(scores[positive])
     step = steps_of(scores, thresholds)
     shape = (len(thresholds), len(parts[0]))
-    found, missed = (
-        count_steps(step[kind], unit_of_row[kind], shape, most=most)
-        for kind in (positive, ~positive)
-    )
-    return np.concatenate([_precision(found @ part, missed @ part) for part in parts])
+    found = count_steps(step[positive], unit_of_row[positive], shape, most=most)
+    rows = count_steps(step, unit_of_row, shape, most=most)
+    return np.concatenate([_precision(found @ part, rows @ part) for part in parts])
 
 
-def _precision(found: NDArray[Any], missed: NDArray[Any]) -> Floats:
-    """AP from positives and negatives drawn at each step, (steps, columns)."""
+def _precision(found: NDArray[Any], rows: NDArray[Any]) -> Floats:
+    """AP from the positives and all rows that are drawn at each step, (steps, columns)."""
     at_step = found.astype(np.float32)
     above = cumulate_rows(at_step.copy())
     total = above[-1].astype(np.float64)
-    rows = cumulate_rows(missed.astype(np.float32))
-    rows += above
-    np.maximum(rows, 1.0, out=rows)  # 0 only where the positives' weight is 0 too
-    np.divide(above, rows, out=rows)
-    rows *= at_step
-    return divide_defined(rows.sum(axis=0, dtype=np.float64), total)
+    rows_above = rows.astype(np.float32)
+    rows_above[0] += NEXT_TO_NOTHING
+    above /= cumulate_rows(rows_above)
+    above *= at_step
+    return divide_defined(above.sum(axis=0, dtype=np.float64), total)
 
 
 def _weight_blocks(

@@ -149,10 +149,11 @@ def reliability_bins(
     edges = np.linspace(0.0, 1.0, n_bins + 1)[1:-1]
     sums = np.zeros((3, n_labels * n_bins))
     for rows in row_blocks(targets):
-        at_row, label = np.nonzero(targets[rows] >= 0)
-        probability = expit(logits[rows][at_row, label].astype(np.float64))
-        cell = label * n_bins + np.searchsorted(edges, probability)
-        positive = targets[rows][at_row, label] == 1
+        observed = targets[rows] >= 0
+        first_cell = np.broadcast_to(np.arange(n_labels) * n_bins, observed.shape)
+        probability = expit(logits[rows].astype(np.float64))[observed]
+        cell = first_cell[observed] + np.searchsorted(edges, probability)
+        positive = targets[rows][observed] == 1
         for part, weight in zip(sums, (None, probability, positive), strict=True):
             part += np.bincount(cell, weights=weight, minlength=len(part))
     return ReliabilityBins(*sums.reshape(3, n_labels, n_bins))
