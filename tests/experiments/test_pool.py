@@ -1,4 +1,4 @@
-"""Processes of a study: what needs another waits, what fails is told, none outlives its parent."""
+"""Processes of a study: tasks in an order that works, one thread each, none left behind."""
 
 import os
 import signal

@@ -189,36 +189,37 @@ class _Conductor:
         return list(wanted.values())
 
     def _run(self, references: list[Task], trials: list[Task]) -> None:
+        """Run references and trials, each trial once its reference is there."""
         counted = {
             name: self.count(name, len(tasks))
             for name, tasks in (("references", references), ("trials", trials))
             if tasks
         }
         done = self.processes.each(
-            self.bench, type(self.bench).run, [*references, *trials], self._can_begin
+            self.bench,
+            type(self.bench).run,
+            [*references, *trials],
+            lambda task: task[1] is None or self.bench.has_reference(task[0]),
         )
         for (trial, groups), result in done:
             counted["references" if groups is None else "trials"]()
+            if groups is None:
+                if isinstance(result, Exception):
+                    self._lose(trial, result)
+                continue
+            if self._reference_key(trial) in self.lost:
+                continue  # it could not but fail
             if isinstance(result, Exception):
-                self._record(trial, groups, result)
-            elif groups is not None:
-                self.bench.ledger.append(result)
+                error = _in_words(result)
+                self.failures[trial.name] = error.splitlines()[-1]
+                result = failed(trial, self._key(trial, groups), error)
+            self.bench.ledger.append(result)
 
-    def _can_begin(self, task: Task) -> bool:
-        trial, groups = task
-        lost = self._reference_key(trial) in self.lost  # it ends at once
-        return groups is None or lost or self.bench.has_reference(trial)
-
-    def _record(self, trial: Trial, groups: LabelGroups | None, error: Exception) -> None:
-        """Record what failed: a trial, or a reference, which stands for all that start from it."""
-        of_reference, text = self._reference_key(trial), _in_words(error)
-        reason = text.splitlines()[-1]
-        if groups is None:
-            self.failures[f"reference {trial.place}"] = self.lost[of_reference] = reason
-            self.bench.ledger.append(failed(trial, of_reference, text))
-        elif of_reference not in self.lost:
-            self.failures[trial.name] = reason
-            self.bench.ledger.append(failed(trial, self._key(trial, groups), text))
+    def _lose(self, trial: Trial, error: Exception) -> None:
+        """Record a reference that failed; what would start from it has no result."""
+        key, text = self._reference_key(trial), _in_words(error)
+        self.failures[f"reference {trial.place}"] = self.lost[key] = text.splitlines()[-1]
+        self.bench.ledger.append(failed(trial, key, text))
 
     def write_up(
         self, study: Study, variants: Sequence[tuple[Variant, LabelGroups]], command: str

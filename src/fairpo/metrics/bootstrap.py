@@ -208,23 +208,32 @@ def bootstrap_means(
 
     Parameters
     ----------
-    values : float array, shape (n,)
-        Such as differences of two models' precision at 5; NaN for a row that has none.
+    values : float array, shape (n, ...)
+        Such as differences of two models' precision at 5; NaN for a row that has none. Further
+        axes are means of their own, all on the same resamples.
     clusters, n_resamples, seed
         As in :func:`bootstrap_metrics`, and with the same resamples.
 
     Returns
     -------
-    float64 array, shape (n_resamples,)
+    float64 array, shape (..., n_resamples)
         NaN for a resample without any row that has a value.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> bootstrap_means(np.array([[1.0, np.nan], [1.0, np.nan]]), n_resamples=3)
+    array([[ 1.,  1.,  1.],
+           [nan, nan, nan]])
     """
+    columns = values.reshape(len(values), -1)
+    known = ~np.isnan(columns)
     unit_of_row = units_of_rows(clusters, len(values))
-    known = ~np.isnan(values)
-    sums = sum_by_unit(np.stack([np.where(known, values, 0.0), known], axis=1), unit_of_row)
-    means = np.empty(n_resamples)
+    sums = sum_by_unit(np.hstack([np.where(known, columns, 0.0), known]), unit_of_row)
+    means = np.empty((columns.shape[1], n_resamples))
     for block, parts in _weight_blocks(len(sums), n_resamples, seed):
-        means[block] = divide_defined(*weigh(sums, parts))
-    return means
+        means[:, block] = divide_defined(*np.split(weigh(sums, parts), 2))
+    return means.reshape(*values.shape[1:], n_resamples)
 
 
 def percentile_interval(
@@ -254,7 +263,8 @@ def percentile_interval(
     empty = np.isnan(values).all(axis=-1)
     values[empty] = 0.0  # only to keep NumPy from warning; replaced below
     if estimate is not None:
-        values += (np.asarray(estimate) - np.nanmean(values, axis=-1))[..., None]
+        moved = np.asarray(estimate) - np.nanmean(values, axis=-1)
+        values += np.where(empty, 0.0, moved)[..., None]  # a figure that does not exist is NaN
     tail = (1.0 - level) / 2.0
     quantile = np.nanquantile if np.isnan(values).any() else np.quantile
     low, high = quantile(values, [tail, 1.0 - tail], axis=-1)
