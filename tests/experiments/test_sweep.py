@@ -156,24 +156,20 @@ def test_what_was_chosen_runs_beside_the_settings_as_given(whole):
     check_folder(folder, more)
 
 
-def test_importance_of_few_trials_is_not_given(whole):
-    _, _, metrics = whole
-    complete = [row for row in metrics["sweep"]["trials"] if row["state"] == "complete"]
-    assert len(complete) < sweep_store.FEWEST_FOR_IMPORTANCE
-    assert metrics["sweep"]["importance"] is None  # of so few it would be noise
-
-
 def test_importance_is_a_share(tmp_path):
     """Of a value that depends on one of two settings alone."""
     search = build_search({"beta": {"low": 0.1, "high": 4}, "slack": {"low": 0, "high": 1}})
     url = f"sqlite:///{tmp_path / 'sweep.db'}"
     store = sweep_store.SweepStore(url, "x", search, frozenset(), None, 1, 0, 0)
     about = dict.fromkeys(sweep_store.ABOUT)
-    n_trials = 2 * sweep_store.FEWEST_FOR_IMPORTANCE
+    found = []
     with store.open() as trials:
-        for number in range(n_trials):
-            trials.run(lambda settings, report: ((settings["beta"],), about), n_trials, f"{number}")
-        importance = trials.importance()
+        for number in range(20):
+            trials.run(lambda settings, report: ((settings["beta"],), about), 20, f"{number}")
+            found.append(trials.importance())
+    fewest, importance = sweep_store.FEWEST_FOR_IMPORTANCE, found[-1]
+    assert found[: fewest - 1] == [None] * (fewest - 1)  # of so few it would be noise
+    assert None not in found[fewest - 1 :]
     assert importance["beta"] > 0.9
     assert sum(importance.values()) == pytest.approx(1)
     assert min(importance.values()) >= 0
