@@ -91,7 +91,9 @@ class LabelSetGenerator(nn.Module):
         logits: Tensor = self.choice(hidden)
         return logits
 
-    def log_probs(self, context: Tensor, added: Tensor, blocked: Tensor) -> Tensor:
+    def log_probs(
+        self, context: Tensor, added: Tensor, blocked: Tensor, temperature: float = 1.0
+    ) -> Tensor:
         """Log-probabilities of every choice in each state, (states, labels + 1).
 
         Parameters
@@ -100,6 +102,8 @@ class LabelSetGenerator(nn.Module):
         blocked : bool tensor, shape (states, labels + 1)
             Choices that are not allowed, such as labels already chosen: -inf. One at least must
             be allowed in each state.
+        temperature : float > 0
+            Divides the raw scores: below 1 the likely becomes likelier, above 1 less so.
 
         Returns
         -------
@@ -107,7 +111,7 @@ class LabelSetGenerator(nn.Module):
         """
         logits = self.logits(context, added)
         full = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        return full.masked_fill(blocked, -torch.inf).log_softmax(1)
+        return (full / temperature).masked_fill(blocked, -torch.inf).log_softmax(1)
 
     def extra_repr(self) -> str:
         """Show the sizes."""

@@ -26,6 +26,7 @@ from torch import Tensor
 from fairpo._random import SETS, random_uniform
 from fairpo.labelsets.constraints import SetConstraints
 from fairpo.labelsets.generator import LabelSetGenerator
+from fairpo.labelsets.sets import ESTIMATES, ORDERS, block_size, draw
 
 EXACT_LABELS = 8
 """Sets up to this size are summed over all orders: 256 states; a label more doubles them."""
@@ -33,10 +34,6 @@ EXACT_LABELS = 8
 N_ORDERS = 64
 """Orders drawn for a larger set; its standard error falls with their square root."""
 
-STATE_ENTRIES = 2**23
-"""Numbers in the largest array of a block: what bounds the memory outside of training."""
-
-_ORDER, _DRAW = 0, 1  # what random numbers are for, below the purpose SETS
 
 
 class SetLogProbs(NamedTuple):
@@ -127,7 +124,7 @@ def set_log_probs(
     for size, at in _by_size(sets, allowed):
         exact = size <= exact_labels
         states = 2**size if exact else n_orders
-        for block in at.split(_block(states * (generator.n_labels + 1))):
+        for block in at.split(block_size(states * (generator.n_labels + 1))):
             labels = sets[block].nonzero()[:, 1].view(len(block), size)
             where = (generator, context[block], labels, rules)
             if exact:
@@ -160,7 +157,7 @@ def order_bound(generator: LabelSetGenerator, context: Tensor, sets: Tensor, *ke
     longest = int(sizes.max()) if len(sets) else 0
     n_rows, n_labels = sets.shape
     place = torch.arange(n_rows)[:, None]
-    ranks = random_uniform(SETS, _ORDER, *keys, place, torch.arange(n_labels)).to(context.device)
+    ranks = random_uniform(SETS, ORDERS, *keys, place, torch.arange(n_labels)).to(context.device)
     order = ranks.masked_fill(~sets, 2.0).argsort(1)[:, :longest]  # the set's labels come first
     # State t of a row holds its first t labels; states beyond its size are left out.
     row, step = (torch.arange(longest + 1, device=sets.device) <= sizes[:, None]).nonzero().T
@@ -193,10 +190,6 @@ def _by_size(sets: Tensor, allowed: Tensor) -> Iterator[tuple[int, Tensor]]:
 
 def _full(dtype: torch.dtype) -> torch.dtype:
     return torch.promote_types(dtype, torch.float32)
-
-
-def _block(entries_a_row: int) -> int:
-    return max(1, STATE_ENTRIES // entries_a_row)
 
 
 def _summed(
@@ -250,7 +243,7 @@ def _estimated(
         of_left = log_probs.gather(1, labels[row]).masked_fill(~left, -torch.inf)
         mass = of_left.detach().logsumexp(1)
         shares = (of_left.detach() - mass[:, None]).exp()
-        uniform = random_uniform(SETS, _DRAW, seed, number, order, step).to(labels.device)
+        uniform = random_uniform(SETS, ESTIMATES, seed, number, order, step).to(labels.device)
         taken = draw(shares, uniform)
         said = of_left[every, taken]
         # What the draw itself depends on is held: the gradient is that of what was said.
@@ -263,14 +256,3 @@ def _estimated(
     values = weights.logsumexp(1) - math.log(n_orders)
     relative = (weights.detach() - values.detach()[:, None]).exp()
     return SetLogProbs(values, relative.std(1) / math.sqrt(n_orders))
-
-
-def draw(shares: Tensor, uniform: Tensor) -> Tensor:
-    """Draw a column of each row in proportion to its shares, by numbers in [0, 1): (rows,).
-
-    Computed in float64; a share of 0 is never drawn.
-    """
-    reached = shares.double().cumsum(1)
-    below = reached / reached[:, -1:] <= uniform[:, None]
-    return below.sum(1)
-
