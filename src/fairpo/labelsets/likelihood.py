@@ -1,0 +1,135 @@
+"""The reference: a generator trained by maximum likelihood of the sets, in no order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fairpo._random import Draw
+from fairpo.data.base import MultiLabelData, block_rows, feature_rows
+from fairpo.labelsets.descent import Descent, EpochScore, StepLoss, descend
+from fairpo.labelsets.generator import GeneratorSettings, LabelSetGenerator
+from fairpo.labelsets.probability import EXACT_LABELS, order_bound, set_log_probs
+from fairpo.labelsets.rows import SetRows, complete_rows
+from fairpo.labelsets.settings import SetTrainingSettings
+
+
+@dataclass
+class TrainedGenerator:
+    """A generator and how it came about."""
+
+    generator: LabelSetGenerator
+    descent: Descent
+    notes: list[str]
+
+
+def train_generator(
+    data: MultiLabelData,
+    settings: GeneratorSettings,
+    training: SetTrainingSettings,
+    *,
+    on_epoch: Callable[[dict[str, Any]], None] | None = None,
+) -> TrainedGenerator:
+    """Train a generator by maximum likelihood; the epoch with the best validation value is kept.
+
+    Parameters
+    ----------
+    data : MultiLabelData
+        With a train and a validation split. Rows with unknown labels are left out.
+    settings : GeneratorSettings
+    training : SetTrainingSettings
+    on_epoch : callable, optional
+
+    Returns
+    -------
+    TrainedGenerator
+        In eval mode, on the CPU.
+    """
+    data.require_features()
+    rows, train_note = complete_rows(data, "train")
+    held_out, held_out_note = complete_rows(data, "validation")
+    generator = new_generator(data, rows, settings, training.seed).to(training.torch_device())
+
+    def step_loss(features: Tensor, sets: Tensor, step: int) -> StepLoss:
+        context = generator.context(features, Draw(training.seed, step))
+        values = training_log_probs(generator, context, sets, training, step)
+        loss = -values.mean()
+        return StepLoss(loss, {"loss": float(loss.detach())})
+
+    def score() -> EpochScore:
+        goal = float(log_likelihoods(generator, held_out).mean())
+        return EpochScore(goal, True, {"validation_log_likelihood": goal})
+
+    descent = descend(
+        generator,
+        rows,
+        training,
+        epochs=training.reference_epochs,
+        learning_rate=training.reference_learning_rate,
+        step_loss=step_loss,
+        score=score,
+        on_epoch=on_epoch,
+    )
+    notes = [note for note in (train_note, held_out_note) if note]
+    return TrainedGenerator(generator.cpu(), descent, notes)
+
+
+def training_log_probs(
+    generator: LabelSetGenerator,
+    context: Tensor,
+    sets: Tensor,
+    training: SetTrainingSettings,
+    step: int,
+) -> Tensor:
+    """Log-probabilities of sets (n,) as training takes them: exact, or bounded by one order."""
+    small = sets.sum(1) <= training.summed_labels
+    exact = set_log_probs(
+        generator, context[small], sets[small], exact_labels=training.summed_labels
+    )
+    bounds = order_bound(generator, context[~small], sets[~small], training.seed, step)
+    values = torch.zeros(len(sets), dtype=bounds.dtype, device=bounds.device)
+    places = torch.cat([small.nonzero()[:, 0], (~small).nonzero()[:, 0]])
+    return values.index_add(0, places, torch.cat([exact.values, bounds]))
+
+
+@torch.no_grad()
+def log_likelihoods(generator: LabelSetGenerator, rows: SetRows) -> Tensor:
+    """Log-probability of the true set of each row, float (rows,); see :func:`set_log_probs`."""
+    device = next(generator.parameters()).device
+    values = []
+    size = block_rows(rows.data.n_features)
+    for start in range(0, len(rows), size):
+        features, sets = rows.batch(np.arange(start, min(start + size, len(rows))), device)
+        context = generator.context(features)
+        known = set_log_probs(
+            generator, context, sets, exact_labels=EXACT_LABELS, first_row=start
+        )
+        values.append(known.values.cpu())
+    return torch.cat(values)
+
+
+def new_generator(
+    data: MultiLabelData, rows: SetRows, settings: GeneratorSettings, seed: int
+) -> LabelSetGenerator:
+    """Return an untrained generator, its scaling taken from the training rows."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        generator = LabelSetGenerator(data.n_features, data.n_labels, settings)
+    total = np.zeros((2, data.n_features))
+    size = block_rows(data.n_features)
+    for start in range(0, len(rows), size):
+        block = feature_rows(data.features, rows.rows[start : start + size]).astype(np.float64)
+        total += block.sum(axis=0), (block**2).sum(axis=0)
+    mean, square = total / len(rows)
+    deviation = np.sqrt(np.maximum(square - mean**2, 0.0))
+    generator.scaling.mean.copy_(torch.from_numpy(mean))
+    constant = deviation <= 1e-6 * np.maximum(np.abs(mean), 1.0)
+    generator.scaling.scale.copy_(torch.from_numpy(np.where(constant, 1.0, deviation)))
+    return generator
+
+
