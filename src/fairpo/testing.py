@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from fairpo.groups import LabelGroups, LabelPartition
-from fairpo.objectives.base import Objective, ObjectiveOutput
+from fairpo.objectives.base import Objective
+from fairpo.objectives.group_objective import ObjectiveOutput
 
 
 class ObjectiveContract:

@@ -3,8 +3,11 @@ import math
 import pytest
 import torch
 
-from fairpo.objectives.base import Diagnostics, ObjectiveOutput
+from fairpo.objectives.base import Diagnostics
+from fairpo.objectives.group_objective import ObjectiveOutput
 from fairpo.training.step_log import StepLog
+
+KEYS = tuple(f"diagnostics/{name}" for name in Diagnostics._fields)
 
 
 def report(loss, pairs):
@@ -14,7 +17,7 @@ def report(loss, pairs):
 
 
 def log():
-    return StepLog(("a", "b"), torch.device("cpu"))
+    return StepLog(("a", "b"), KEYS, torch.device("cpu"))
 
 
 def test_means_of_what_is_defined():

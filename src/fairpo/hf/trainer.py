@@ -37,8 +37,8 @@ from fairpo.hf.trainable import freeze, keep_frozen_statistics
 from fairpo.metrics import LabelFrame, average_precision
 from fairpo.models.checkpoint import write_atomic
 from fairpo.objectives import Objective, make_objective
-from fairpo.objectives.base import StepSums
 from fairpo.objectives.catalogue import get_method
+from fairpo.objectives.group_objective import StepSums
 from fairpo.training.distributed import same_weights
 from fairpo.training.label_counts import count_labels
 from fairpo.training.objective_trainer import ObjectiveTrainer
@@ -99,6 +99,8 @@ class FairPOTrainer(ObjectiveTrainer):
     A training resumed from a checkpoint is bit-identical to one that never stopped, on a CPU. On a
     GPU it differs as two runs of the same seed do there.
     """
+
+    objective: Objective
 
     def __init__(
         self,

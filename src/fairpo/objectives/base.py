@@ -1,19 +1,18 @@
-"""What every objective takes and returns."""
+"""What every objective over labels takes and returns."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from abc import abstractmethod
 from functools import cached_property
 from typing import ClassVar, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from fairpo._checks import value_error
-from fairpo.groups import LabelGroups
 from fairpo.losses.pointwise import observed_mask, opposite_signs, signed_bce
 from fairpo.losses.reduction import GroupSums, group_sums
+from fairpo.objectives.group_objective import GroupObjective, ObjectiveOutput, StepSums
 from fairpo.objectives.membership import Membership
 from fairpo.objectives.sample import LabelSample
 
@@ -37,18 +36,6 @@ class Diagnostics(NamedTuple):
     """Share of the examples that add nothing to the loss of any group to improve."""
 
 
-class ObjectiveOutput(NamedTuple):
-    """Result of one call: what to minimise and what it is made of."""
-
-    loss: Tensor
-    """Scalar with a graph: ``(group_weights * group_losses).sum()``."""
-    group_losses: Tensor
-    """(groups,) in the order of the groups; 0 where a group has no entry."""
-    group_weights: Tensor
-    """(groups,), after this call's step, no graph; they sum to 1."""
-    diagnostics: Diagnostics
-
-
 WATCHED = (
     "pairs",
     "confusing pairs",
@@ -58,67 +45,7 @@ WATCHED = (
     "examples without signal",
     "examples",
 )
-"""What :attr:`StepSums.watched` adds up, in order."""
-
-
-@dataclass(frozen=True)
-class StepSums:
-    """What a part of a step adds to it: sums and counts, so that parts can be added.
-
-    Parts are micro-batches, or the shares of several processes. Dividing is done once, by the
-    counts of the whole step.
-
-    Parameters
-    ----------
-    totals : float tensor, shape (terms, columns)
-        With a graph. What the columns are (usually the groups) is the objective's affair.
-    counts : float tensor, shape (terms, columns)
-        What to divide by; 0 where there is no entry.
-    excess : float tensor, shape (2, groups) or (2, 0)
-        Totals and counts of cross-entropy above the reference's, for the weight rule "excess".
-    watched : float tensor, shape (7,)
-        Sums for the diagnostics: see ``WATCHED``.
-    """
-
-    totals: Tensor
-    counts: Tensor
-    excess: Tensor
-    watched: Tensor
-
-    def __add__(self, other: StepSums) -> StepSums:
-        """Add two parts of one step."""
-        return StepSums(*(a + b for a, b in zip(self._parts(), other._parts(), strict=True)))
-
-    def detach(self) -> StepSums:
-        """Return the same numbers without a graph."""
-        return StepSums(*(part.detach() for part in self._parts()))
-
-    def as_vector(self) -> Tensor:
-        """All numbers in one float64 vector, for one exchange between processes."""
-        return torch.cat([part.detach().double().flatten() for part in self._parts()])
-
-    def from_vector(self, vector: Tensor) -> StepSums:
-        """Take numbers in the shapes of this one from :meth:`as_vector`."""
-        pieces = torch.split(vector, [part.numel() for part in self._parts()])
-        pairs = zip(pieces, self._parts(), strict=True)
-        return StepSums(*(piece.view_as(part).to(part.dtype) for piece, part in pairs))
-
-    def with_known(self, here: Tensor, whole: Tensor) -> StepSums:
-        """Guess the counts of a whole step from this part and from what its targets tell.
-
-        Exact where counts follow from the targets. Pairs are guessed to be as many for each entry
-        searched as in this part, which weighs each part's mean by its entries.
-
-        Parameters
-        ----------
-        here, whole : float tensor, shape (terms, columns)
-            :meth:`Objective.known_counts` of this part, and added over all parts.
-        """
-        share = torch.where(here > 0, whole / here, 0.0).to(self.counts.dtype)
-        return StepSums(self.totals, self.counts * share, self.excess, self.watched)
-
-    def _parts(self) -> tuple[Tensor, ...]:
-        return self.totals, self.counts, self.excess, self.watched
+"""What ``StepSums.watched`` adds up, in order."""
 
 
 class StepInputs:
@@ -232,30 +159,24 @@ class StepInputs:
         return self.reference
 
 
-class Objective(nn.Module, ABC):
+class Objective(GroupObjective):
     """What is minimised over one batch of logits.
 
-    A call in train mode with gradients enabled is one step: group losses, then the step of the
-    group weights, then the loss under the stepped weights. In eval mode, or without gradients,
-    nothing changes. All state is in ``state_dict()``.
-
-    A call does three things that a step of several parts (micro-batches, processes) does one by
-    one: :meth:`sums` of each part, :meth:`step_weights` once with the added sums, and
-    :meth:`output` of each part, whose losses add up to the loss of the whole.
+    A call is a whole step: :meth:`sums`, :meth:`step_weights` in train mode with gradients enabled,
+    and :meth:`output`. In eval mode, or without gradients, nothing changes.
 
     Parameters
     ----------
     groups : LabelGroups
     """
 
-    needs_reference: bool
-    """Whether a call must be given ``reference_logits``."""
     needs_label_counts: ClassVar[bool] = False
     """Whether it is built with :class:`~fairpo.objectives.label_counts.LabelCounts`."""
 
-    def __init__(self, groups: LabelGroups) -> None:
-        super().__init__()
-        self.groups = groups
+    @property
+    def diagnostic_keys(self) -> tuple[str, ...]:
+        """Keys of :class:`Diagnostics`."""
+        return tuple(f"diagnostics/{name}" for name in Diagnostics._fields)
 
     def forward(
         self,
@@ -291,9 +212,7 @@ class Objective(nn.Module, ABC):
         sums = self.sums(
             logits, targets, reference_logits, entry_weight=entry_weight, sample=sample
         )
-        if self.training and torch.is_grad_enabled():
-            self.step_weights(sums)
-        return self.output(sums, sums)
+        return self.whole_step(sums)
 
     @abstractmethod
     def sums(
@@ -322,15 +241,6 @@ class Objective(nn.Module, ABC):
             pass's number to draw the same.
         """
 
-    def step_weights(self, whole: StepSums) -> None:
-        """Move the group weights by one step.
-
-        Parameters
-        ----------
-        whole : StepSums
-            Added over all parts of the step.
-        """
-
     def check_sampled(self) -> None:
         """Refuse settings whose sums have no unbiased estimate from sampled labels.
 
@@ -338,19 +248,6 @@ class Objective(nn.Module, ABC):
         ------
         FairPOValueError
             Names the setting and what it must be.
-        """
-
-    @abstractmethod
-    def output(self, part: StepSums, whole: StepSums) -> ObjectiveOutput:
-        """What a part adds to the loss of its step, under the present group weights.
-
-        Parameters
-        ----------
-        part : StepSums
-            Its ``totals`` carry the graph of ``loss``.
-        whole : StepSums
-            Added over all parts; its ``counts`` divide. ``output(whole, whole)`` is the report of
-            a step.
         """
 
     @abstractmethod

@@ -14,7 +14,8 @@ from fairpo.group_weights import GainRule, GroupWeights, WeightRule
 from fairpo.groups import LabelGroups
 from fairpo.losses.constraint import slack_hinge
 from fairpo.losses.reduction import GroupSums, mean_of_terms
-from fairpo.objectives.base import Objective, ObjectiveOutput, StepInputs, StepSums
+from fairpo.objectives.base import Objective, StepInputs
+from fairpo.objectives.group_objective import ObjectiveOutput, StepSums
 from fairpo.objectives.membership import Membership
 from fairpo.objectives.preference import (
     BCETerm,

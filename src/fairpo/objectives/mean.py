@@ -11,7 +11,8 @@ from torch import Tensor
 
 from fairpo.groups import LabelGroups
 from fairpo.losses.reduction import GroupSums
-from fairpo.objectives.base import Objective, ObjectiveOutput, StepInputs, StepSums
+from fairpo.objectives.base import Objective, StepInputs
+from fairpo.objectives.group_objective import ObjectiveOutput, StepSums
 from fairpo.objectives.membership import Membership
 from fairpo.objectives.preference import diagnose, watch_no_pairs
 from fairpo.objectives.sample import LabelSample

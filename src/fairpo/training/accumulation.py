@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from fairpo._checks import FairPOError
-from fairpo.objectives.base import Objective, ObjectiveOutput, StepSums
+from fairpo.objectives.group_objective import GroupObjective, ObjectiveOutput, StepSums
 from fairpo.training.distributed import sum_over_processes, world_size
 
 Accumulation = Literal["lagged", "exact"]
@@ -32,7 +32,7 @@ class Step(ABC):
 
     Parameters
     ----------
-    objective : Objective
+    objective : GroupObjective
         Its weights move once, when the sums of the whole step are known.
     """
 
@@ -43,7 +43,7 @@ class Step(ABC):
     have minimised, which a lagged step approaches.
     """
 
-    def __init__(self, objective: Objective) -> None:
+    def __init__(self, objective: GroupObjective) -> None:
         self._objective = objective
 
     @abstractmethod
@@ -86,13 +86,13 @@ class ExactStep(Step):
 
     Parameters
     ----------
-    objective : Objective
+    objective : GroupObjective
     first_pass : StepSums
         Added over all parts of this process, without gradient. Sums of both passes are taken with
         the number of the step, on which draws depend: the weights have moved in between.
     """
 
-    def __init__(self, objective: Objective, first_pass: StepSums) -> None:
+    def __init__(self, objective: GroupObjective, first_pass: StepSums) -> None:
         super().__init__(objective)
         self._whole = over_processes(first_pass)
         self._move_weights(self._whole)
@@ -108,12 +108,12 @@ class LaggedStep(Step):
 
     Parameters
     ----------
-    objective : Objective
+    objective : GroupObjective
     known : sequence of float tensor, shape (terms, columns)
         :meth:`~fairpo.objectives.base.Objective.known_counts` of each part of this process.
     """
 
-    def __init__(self, objective: Objective, known: Sequence[Tensor]) -> None:
+    def __init__(self, objective: GroupObjective, known: Sequence[Tensor]) -> None:
         super().__init__(objective)
         self._known = list(known)
         self._known_of_whole = sum_over_processes(torch.stack(self._known).sum(0).double())
@@ -146,7 +146,7 @@ def over_processes(part: StepSums) -> StepSums:
     return part.from_vector(sum_over_processes(part.as_vector()))
 
 
-def _not_finite(objective: Objective, whole: StepSums) -> FairPOError:
+def _not_finite(objective: GroupObjective, whole: StepSums) -> FairPOError:
     output = objective.output(whole, whole)
     names = objective.groups.names
     losses, weights = (

@@ -130,7 +130,7 @@ class _Loop:
         self.stepper = Stepper(policy, objective, self.optimizer, rows, settings)
         self.result = Training(selector, _copy_state(policy), {})
         every = max(1, epochs * self.n_batches // N_TRACE)
-        self.recorder = _Recorder(objective.groups.names, device, every, self.result)
+        self.recorder = _Recorder(objective, device, every, self.result)
         self.n_steps = 0
         self.finished = False
         self.checkpoint = checkpoint
@@ -259,12 +259,12 @@ class _Recorder:
     """Collects step outputs, for a record an epoch and a trace of the whole training."""
 
     def __init__(
-        self, names: tuple[str, ...], device: torch.device, every: int, result: Training
+        self, objective: Objective, device: torch.device, every: int, result: Training
     ) -> None:
-        self.names = names
+        self.names = names = objective.groups.names
         self.every = every
         self.result = result
-        self.log = StepLog(names, device)
+        self.log = StepLog(names, objective.diagnostic_keys, device)
         self.in_epoch = 0
         self.losses = torch.zeros((), dtype=torch.float64, device=device)
         self.group_weights = torch.zeros(len(names), dtype=torch.float64, device=device)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from transformers.trainer_pt_utils import find_batch_size
 
 from fairpo._checks import file_error
-from fairpo.objectives.base import Objective, StepSums
+from fairpo.objectives.group_objective import GroupObjective, StepSums
 from fairpo.training.accumulation import (
     Accumulation,
     ExactStep,
@@ -61,7 +61,7 @@ class ObjectiveTrainer(transformers.Trainer):  # type: ignore[misc]
     # Parts add up to the loss of the step: nothing is left to divide by their number.
     loss_is_scaled_for_ga = True
 
-    objective: Objective
+    objective: GroupObjective
 
     def __init__(self, *, accumulation: Accumulation, **arguments: Any) -> None:
         super().__init__(**arguments)
@@ -71,10 +71,12 @@ class ObjectiveTrainer(transformers.Trainer):  # type: ignore[misc]
         self._n_done = 0
         self._loaded_step: int | None = None
 
-    def use_objective(self, objective: Objective) -> None:
+    def use_objective(self, objective: GroupObjective) -> None:
         """Take the objective, onto the device of the model."""
         self.objective = objective.to(self.args.device).train()
-        self._step_log = StepLog(objective.groups.names, self.args.device)
+        self._step_log = StepLog(
+            objective.groups.names, objective.diagnostic_keys, self.args.device
+        )
 
     @abstractmethod
     def part_sums(self, model: nn.Module, inputs: dict[str, Any], first_row: int) -> StepSums:

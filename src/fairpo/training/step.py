@@ -15,7 +15,7 @@ from fairpo._random import LABELS, Draw, random_bits
 from fairpo.data.label_columns import in_batch_labels
 from fairpo.models.head import Policy
 from fairpo.objectives import Objective, ObjectiveOutput
-from fairpo.objectives.base import StepSums
+from fairpo.objectives.group_objective import StepSums
 from fairpo.objectives.sample import LabelSample, draw_labels
 from fairpo.training.accumulation import ExactStep, LaggedStep, Step, WholeStep, added
 from fairpo.training.distributed import share, sum_over_processes, world_size

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fairpo.objectives.base import Diagnostics, ObjectiveOutput
+from fairpo.objectives.group_objective import ObjectiveOutput
 
 
 class StepLog:
@@ -15,13 +15,17 @@ class StepLog:
     ----------
     names : tuple of str
         Of the groups.
+    diagnostic_keys : tuple of str
+        Of the objective.
     device : torch.device
     """
 
-    def __init__(self, names: tuple[str, ...], device: torch.device) -> None:
-        kinds = (("group_losses", names), ("group_weights", names))
-        self._keys = [f"{kind}/{name}" for kind, of in kinds for name in of]
-        self._keys += [f"diagnostics/{name}" for name in Diagnostics._fields]
+    def __init__(
+        self, names: tuple[str, ...], diagnostic_keys: tuple[str, ...], device: torch.device
+    ) -> None:
+        kinds = ("group_losses", "group_weights")
+        self._keys = [f"{kind}/{name}" for kind in kinds for name in names]
+        self._keys += diagnostic_keys
         self._totals = torch.zeros(2, len(self._keys), dtype=torch.float64, device=device)
 
     def add(self, report: ObjectiveOutput) -> None:
