@@ -56,6 +56,15 @@ def test_the_commands_of_a_section_run(place, title):
         assert result.returncode == 0, f"{line}\n{result.stderr}"
 
 
+def test_the_report_of_slices_has_them(place):
+    if not (place / "runs" / "city").exists():
+        for line in commands(SECTIONS["Slices: by camera, by city"]):
+            run(line, place)
+    text = (place / "runs" / "city" / "report.md").read_text()
+    assert re.findall(r"^\| (\w+) \| reference \(bce\) \| 15 ", text, re.M) == ["Lima", "Oslo"]
+    assert '<h2 id="slices">' in (place / "runs" / "city" / "report.html").read_text()
+
+
 def test_the_commands_before_the_first_section_run(place):
     for line in commands(GUIDE.partition("\n## ")[0]):
         assert run(line, place).returncode == 0

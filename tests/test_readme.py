@@ -1,6 +1,7 @@
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,16 @@ def test_every_link_leads_somewhere():
     root = Path(__file__).parents[1]
     for target in re.findall(r"\]\(([^)#]+)\)", README):
         assert (root / target).exists(), target
+
+
+def test_every_extra_is_named_with_what_it_brings():
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.+?) \|", README, flags=re.MULTILINE))
+    for extra, packages in project["optional-dependencies"].items():
+        if extra == "dev":
+            continue
+        brought = {re.match(r"[\w-]+", package)[0] for package in packages} - {"fairpo"}
+        assert brought <= set(re.findall(r"[\w-]+", rows[extra])), extra
 
 
 def test_every_command_it_names_exists():

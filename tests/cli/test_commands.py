@@ -90,8 +90,6 @@ def test_evaluate_gives_the_figures_of_training(trained):
     result = json.loads(run("evaluate", folder / "run", "--json").stdout)
     cells = {row["method"]: row["cells"] for row in metrics["rows"] if row["epoch"] == "selected"}
     for key, cell in cells["fairpo-dpo"].items():
-        if not key.startswith("map"):  # of decisions: each model's under its own rule, below
-            continue
         assert result["model"][key] == pytest.approx(cell["value"], abs=1e-6)
         assert result["reference"][key] == pytest.approx(cells["bce"][key]["value"], abs=1e-6)
     assert (
@@ -135,6 +133,26 @@ def test_predict(trained, tmp_path, suffix):
     assert len(rows) == 400
     assert np.array_equal(values, expected)
     assert "already exists" in run("predict", folder / "run", path, "--out", out, code=2).stderr
+
+
+def test_predict_the_best_labels(trained, tmp_path):
+    folder, path, _ = trained
+    out = tmp_path / "best.csv"
+    told = run("predict", folder / "run", path, "--out", out, "--top", 2)
+    assert told.stdout == f"400 rows x the 2 best of 6 labels: {out}\n"
+    with np.load(path) as arrays:
+        expected = load(folder / "run").predict_proba(arrays["X"])
+    rows = list(csv.reader(out.read_text().splitlines()))
+    assert rows[0] == ["id", "label_1", "probability_1", "label_2", "probability_2"]
+    order = np.argsort(-expected, axis=1, kind="stable")
+    assert [row[1] + row[3] for row in rows[1:]] == [
+        "abcdef"[a] + "abcdef"[b] for a, b, *_ in order
+    ]
+    assert [float(row[2]) for row in rows[1:]] == expected.max(axis=1).tolist()
+    other = tmp_path / "other.csv"
+    refused = run("predict", folder / "run", path, "--out", other, "--top", 7, code=2)
+    assert "--top must be at most 6, the labels of the run, got 7" in refused.stderr
+    assert not other.exists()
 
 
 def test_settings_of_decisions_are_set_by_name():

@@ -41,7 +41,7 @@ def write_patients(folder, X, y):
     for row, (values, labels) in enumerate(zip(X, y, strict=True)):
         split = ("train", "train", "validation", "test")[row % 4]
         chronic = "" if row == 8 else labels[1]
-        city = ("Lima", "Oslo")[row % 2]
+        city = ("Lima", "Oslo")[row // 4 % 2]
         lines.append(f"p{row},{values[0]},{city},{values[1]},{labels[0]},{chronic},{split}")
     (folder / "patients.csv").write_text("\n".join(lines))
 

@@ -45,6 +45,10 @@ BAD[2, 1] = np.nan
             {"targets": Y + 2},
             r"Y must hold 0, 1 and -1 \(missing\) only, got 7 other entries, such as 2, 3",
         ),
+        (
+            {"slices": {"camera": np.array(["a", "b"])}},
+            r"slices\['camera'\] must have the same number of rows, got 4 and 4 and 2",
+        ),
         ({"label_names": ("cat", "cat")}, "label names must be unique, got 'cat' more than once"),
         ({"label_names": ("cat",)}, "label_names must name every column of Y, got 1 names for 2"),
         (

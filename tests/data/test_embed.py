@@ -93,6 +93,19 @@ def test_a_store_gives_back_what_was_embedded(tmp_path):
     verify_store(tmp_path / "s")
 
 
+def test_slices_are_kept_in_a_store(tmp_path):
+    cameras = np.array(["hall é", "yard"])[np.arange(N_ROWS) % 2]
+    data = replace(texts_data(), slices={"camera": cameras, "site": cameras[::-1]})
+    embed_data(data, letters(), tmp_path / "s", batch_size=4, shard_rows=10)
+    loaded = load_data(tmp_path / "s")
+    assert {name: values.tolist() for name, values in loaded.slices.items()} == {
+        "camera": cameras.tolist(),
+        "site": cameras[::-1].tolist(),
+    }
+    with pytest.raises(FairPOFileError, match="other"):
+        embed_data(replace(data, slices={}), letters(), tmp_path / "s", batch_size=4)
+
+
 def test_bfloat16_is_kept_without_loss(tmp_path):
     data = texts_data()
     backbone = letters(dtype="bf16")

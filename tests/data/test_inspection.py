@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -60,6 +62,12 @@ def test_rows_in_no_split_do_not_count(small):
     split = {"train": np.arange(4), "validation": np.array([4]), "test": np.array([6])}
     data = MultiLabelData(small.features, small.targets, small.label_names, split)
     assert inspect_data(data).rows_without_labels == 0
+
+
+def test_slices_are_counted_on_test_rows(small):
+    cameras = np.array(["hall", "yard", "roof", "roof", "roof", "roof", "hall", "hall"])
+    found = inspect_data(replace(small, slices={"camera": cameras}))
+    assert found.slices == {"camera": {"hall": 2, "roof": 0, "yard": 0}}
 
 
 def test_images_are_read_in_full(tmp_path):

@@ -439,6 +439,59 @@ def test_columns_can_be_ignored(tmp_path):
     columns = {"who": [f"person {n}" for n in range(60)], "x": range(60), "label": ["a"] * 60}
     assert read(write(tmp_path, columns), ignore="w*").n_features == 1
     refused(tmp_path / "set.csv", "no column left for features", ignore="w*,x")
+    without = read(write(tmp_path, {"x": range(3)}), ignore="who", unlabelled=True)
+    assert without.n_features == 1  # rows to predict need not bring what is left out
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_slices_are_categories_of_rows_and_no_features(tmp_path, suffix):
+    columns = {"camera": ["a", None, "b", "a"], "site": list("xyxy"), **FEATURES}
+    path = write(tmp_path, {**columns, "label": list("abab")}, suffix)
+    data = read(path, slices="cam*,site")
+    assert {name: values.tolist() for name, values in data.slices.items()} == {
+        "camera": ["a", "(nothing)", "b", "a"],
+        "site": list("xyxy"),
+    }
+    assert data.n_features == 2
+    assert read(write(tmp_path, FEATURES, suffix), slices="camera", unlabelled=True).slices == {}
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_slices_of_numbers_are_named_as_they_were_written(tmp_path, suffix):
+    columns = {"site": [1, None, 2, 1], "gain": [0.5, 1.5, 0.5, 2.0], **FEATURES}
+    data = read(write(tmp_path, {**columns, "label": list("abab")}, suffix), slices="site,gain")
+    assert data.slices["site"].tolist() == ["1", "(nothing)", "2", "1"]
+    assert data.slices["gain"].tolist() == ["0.5", "1.5", "0.5", "2"]
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".jsonl"])
+def test_a_slice_of_blanks_is_that_of_nothing(tmp_path, suffix):
+    columns = {"camera": ["a", "", " ", "a "], **FEATURES, "label": list("abab")}
+    data = read(write(tmp_path, columns, suffix), slices="camera")
+    assert data.slices["camera"].tolist() == ["a", "(nothing)", "(nothing)", "a"]
+
+
+def test_slices_of_texts_and_of_the_images_that_are_there(tmp_path):
+    columns = {"text": list("pqrs"), "camera": list("xxyy"), "label": list("abab")}
+    path = write(tmp_path, columns)
+    assert read(path, slices="camera").slices["camera"].tolist() == list("xxyy")
+    (tmp_path / "b.jpg").write_bytes(b"")
+    listed = {"path": ["a.jpg", "b.jpg"], "camera": ["x", "y"], "label": ["a", "b"]}
+    data = read(write(tmp_path, listed, name="images"), slices="camera")
+    assert data.slices["camera"].tolist() == ["y"]
+
+
+@pytest.mark.parametrize("age", [list(range(51)), [n / 7 for n in range(51)]])
+def test_too_many_slices_are_refused(tmp_path, age):
+    path = write(tmp_path, {"age": age, "x": [0.5] * 51, "label": ["a"] * 51})
+    words = "column 'age' holds 51 different values; up to 50 can be slices"
+    refused(path, words, "a column of their own", slices="age")
+    assert (
+        read(
+            write(tmp_path, {"age": age[:50], "x": [0.5] * 50, "label": ["a"] * 50}), slices="age"
+        ).n_features
+        == 1
+    )
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".jsonl"])
@@ -516,7 +569,7 @@ def test_a_cell_of_bytes_is_shown_cut_short(tmp_path):
     assert len(refused(path, "image must be a number or a category", line=0)) < 400
 
 
-@pytest.mark.parametrize("option", ["labels", "text", "path", "id", "split", "ignore"])
+@pytest.mark.parametrize("option", ["labels", "text", "path", "id", "split", "ignore", "slices"])
 def test_an_unknown_column_in_an_option_lists_the_columns(tmp_path, option):
     path = write(tmp_path, {**FEATURES, "label": list("abab")})
     refused(path, "has no column 'zebra'; its columns are x, y, label", **{option: "zebra"})

@@ -148,6 +148,27 @@ def with_evidence(metrics, seed=0, n_labels=6):
             {group: {"raw": calibration(), "recalibrated": calibration()} for group in groups}
             for _ in methods
         ],
+        "slices": [
+            {
+                "column": "camera",
+                "categories": [
+                    {
+                        "category": f"{place} {names[0]}",
+                        "n_rows": 20 + k,
+                        "positives": dict.fromkeys(groups, 7 + k),
+                        "models": [
+                            {
+                                f"{metric}/{group}": 0.5 + 0.01 * number
+                                for metric in ("map", "sample_f1")
+                                for group in groups
+                            }
+                            for number, _ in enumerate(methods)
+                        ],
+                    }
+                    for k, place in enumerate(("hall", "yard"))
+                ],
+            }
+        ],
         "warnings": [],
     }
     test = {"difference": 0.02, "p": 0.001, "p_holm": 0.004}
@@ -235,4 +256,5 @@ def sweep_of(n_trials=6):
         "front": [2, 4],
         "chosen": [4],
         "importance": {"beta": 0.75, "weight_rule": 0.25},
+        "notes": [],
     }

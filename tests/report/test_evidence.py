@@ -60,6 +60,7 @@ def test_a_run_of_the_reference_alone_shows_its_calibration():
     metrics["trace"] = []
     metrics["evidence"]["models"] = metrics["evidence"]["models"][:1]
     metrics["evidence"]["calibration"] = metrics["evidence"]["calibration"][:1]
+    metrics["evidence"]["slices"] = []
     metrics["claims"] = {
         "n_permutations": 100,
         "best_baseline": None,
@@ -127,6 +128,19 @@ def test_labels_are_escaped_wherever_they_are_named():
     stored = re.search(r'id="evidence">(.*?)</script>', page, re.S).group(1)
     assert json.loads(stored)[0]["label"] == EVIL
     assert page.count("&lt;/script&gt;&lt;script&gt;alert(") >= 4  # tables and a select
+
+
+def test_slices_stand_beside_the_reference():
+    metrics = with_evidence(example())
+    metrics["evidence"]["slices"][0]["categories"][1]["models"][2]["map/privileged"] = None
+    page = render_report(metrics)
+    text = text_of(page.replace("</td>", " </td>").replace("</th>", " </th>"))
+    changed = " ".join(["52.0 +2.0"] * 4)
+    assert f"hall label 0 fairpo-dpo 20 7 7 {changed}" in text
+    assert f"yard label 0 fairpo-dpo 21 8 8 \u2013 {changed[10:]}" in text
+    assert "hall label 0 reference (bce) 20 7 7 50.0 50.0" in text
+    del metrics["evidence"]["slices"]
+    assert 'id="slices"' not in render_report(metrics)
 
 
 def test_score_rows_are_shares_of_the_rows_of_their_truth():

@@ -24,9 +24,9 @@ def test_tables_of_a_comparison():
         {"kind": "saturation", "method": "fairpo-dpo", "text": "the weight ended at 0.99."}
     ]
     text = render_markdown(metrics)
-    main, tests, labels, calibration = tables(text)
+    main, tests, labels, calibration, slices = tables(text)
     assert [row[0] for row in main[1:]] == ["bce", "", "bce-continued", "", "fairpo-dpo", ""]
-    for table in (main, tests, labels, calibration):
+    for table in (main, tests, labels, calibration, slices):
         assert {len(row) for row in table} == {len(table[0])}
     assert tests[1][1] == "+2.00 (p = 0.004)"
     rows = {row[0]: row for row in labels[1:]}
@@ -37,6 +37,10 @@ def test_tables_of_a_comparison():
     assert rows["label 3"][4:] == ["-", "-", "-"]
     assert len(rows) == 8
     assert calibration[1][1:3] == ["5.12", "5.12"]
+    assert slices[0][:5] == ["camera", "model", "rows", "positives P", "positives N"]
+    assert slices[1][1:6] == ["reference (bce)", "20", "7", "7", "50.0"]
+    assert slices[3][1:6] == ["fairpo-dpo", "20", "7", "7", "52.0 +2.0"]
+    assert len(slices) == 7
     assert "- **fairpo-dpo**, saturation: the weight ended at 0.99." in text
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from fairpo.report import render_report
 from fairpo.report.comparison import comparison_charts
+from fairpo.report.markdown import render_markdown
 from fairpo.report.variants import labels_of_variants, variant_rows, variants_charts
 from tests.report.examples import (
     EVIL,
@@ -154,6 +155,18 @@ def test_a_sweep_shows_its_trials():
         assert "5, fail" in text
         assert "beta 75%, weight-rule 25%" in text
         assert 'id="sweep"' not in render_report(metrics)
+
+
+def test_a_sweep_that_chose_nothing_says_why():
+    metrics = {**example(), "sweep": sweep_of()}
+    assert "<b>Note:</b>" not in render_report(metrics)
+    reason = "no trial beat the reference on validation within tolerance."
+    metrics["sweep"] |= {"chosen": [], "notes": [reason, EVIL]}
+    page = render_report(metrics)
+    assert f"Note: {reason}" in text_of(page)
+    assert "as given" not in text_of(page)
+    assert EVIL not in page
+    assert f"- {reason}\n" in render_markdown(metrics)
 
 
 def test_a_sweep_in_which_nothing_could_be_compared_has_no_picture():

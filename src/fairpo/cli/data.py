@@ -124,6 +124,9 @@ def _findings(found: Inspection) -> list[str]:
             if found.unreadable
             else f"every {found.item_kind} can be read"
         )
+    for column, categories in found.slices.items():
+        rows = ", ".join(f"{name} {count}" for name, count in categories.items())
+        lines.append(f"test rows by {column}: {rows}")
     if found.suggested:
         names = ",".join(found.suggested)
         lines.append(

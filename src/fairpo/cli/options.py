@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 Content = TypeVar("Content", bound="Plan")
 
-_HOW_TO_READ = ("labels", "delimiter", "path", "text", "id", "split", "ignore", "difficult")
+_HOW_TO_READ = (
+    *("labels", "delimiter", "path", "text", "id", "split"),
+    *("ignore", "slices", "difficult"),
+)
 
 _DATA = typer.Argument(
     help="digits (comes with fairpo), or a file, folder, openml:NAME or hf:NAME; "

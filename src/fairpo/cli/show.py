@@ -145,7 +145,8 @@ def print_study(metrics: dict[str, Any]) -> None:
         return
     groups = ("privileged", "non_privileged")
     table = Table(title=metrics["title"], title_justify="left", pad_edge=False)
-    for name in ("variant", "method", "labels in P", *(f"mAP {GROUP_TITLES[g]}" for g in groups)):
+    titles = [f"mAP {GROUP_TITLES[group]}" for group in groups]
+    for name in ("variant", "method", "labels in P", *titles, "p of mAP P"):
         table.add_column(name, justify="left" if name in ("variant", "method") else "right")
     for variant in metrics["variants"]:
         found = variant["metrics"]
@@ -157,14 +158,23 @@ def print_study(metrics: dict[str, Any]) -> None:
                 row["method"],
                 str(len(found["groups"][0]["labels"])) if number == 0 else "",
                 *cells,
+                _against_reference(found, row["method"], f"map/{groups[0]}"),
                 end_section=number == len(rows) - 1,
             )
     Console(highlight=False, width=None if Console().is_terminal else 120).print(table)
     interval = metrics["variants"][0]["metrics"]["interval"]
     _lines(
         "Points (x100), test rows, the selected epoch: mAP, the difference to the reference, its "
-        f"{interval['level']:.0%} interval ({interval['kind']}), * where it excludes 0."
+        f"{interval['level']:.0%} interval ({interval['kind']}), * where it excludes 0. p: "
+        "permutation test against the reference, Holm over the methods of a variant."
     )
+
+
+def _against_reference(metrics: dict[str, Any], method: str, key: str) -> str:
+    """The p-value of a method against the reference, corrected over methods."""
+    claims = metrics.get("claims")
+    found = claims["against"]["reference"].get(method, {}).get(key) if claims else None
+    return "-" if found is None or found["p_holm"] is None else _probability(found["p_holm"])
 
 
 def print_comparison(metrics: dict[str, Any]) -> None:
@@ -178,6 +188,7 @@ def print_comparison(metrics: dict[str, Any]) -> None:
     for start in range(0, len(names), per_table):
         table = _comparison_table(metrics, names[start : start + per_table], groups)
         Console(highlight=False, width=width).print(table)
+    _print_tests(metrics)
     interval = metrics["interval"]
     _lines(
         f"P = privileged ({_labels(metrics)}), N = the other labels. Points (x100), test rows; "
@@ -187,6 +198,42 @@ def print_comparison(metrics: dict[str, Any]) -> None:
         "'back' says in how many seeds the reference was returned.",
         *_undefined(metrics),
     )
+
+
+def _print_tests(metrics: dict[str, Any]) -> None:
+    """Print what a claim rests on: each method's privileged mAP against its opponents, tested."""
+    claims = metrics.get("claims")
+    if not claims or not claims["against"]["reference"]:
+        return
+    opponents = {"reference": "the reference"}
+    if claims["against"]["best_baseline"]:
+        opponents["best_baseline"] = f"the best baseline, {claims['best_baseline']}"
+    key = f"map/{metrics['groups'][0]['name']}"
+    methods = list(claims["against"]["reference"])
+    table = Table(title="mAP P, tested", title_justify="left", pad_edge=False)
+    table.add_column("method", no_wrap=True)
+    for name in opponents.values():
+        table.add_column(f"against {name}", justify="right")
+    for method in methods:
+        tests = [claims["against"][name].get(method, {}).get(key) for name in opponents]
+        table.add_row(method, *(_test(found) for found in tests))
+    Console(highlight=False, width=None if Console().is_terminal else 100).print(table)
+    over = f", Holm over {len(methods)} methods" if len(methods) > 1 else ""
+    _lines(
+        "Tested: the selected epoch's difference in points; p of a permutation test "
+        f"({claims['n_permutations']:,} swaps{over})."
+    )
+
+
+def _test(found: dict[str, Any] | None) -> str:
+    if found is None or found["p_holm"] is None:
+        return "-"
+    sign = "" if found["p_holm"] < 0.001 else "= "
+    return f"{100 * found['difference']:+.2f}, p {sign}{_probability(found['p_holm'])}"
+
+
+def _probability(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _lines(*lines: str) -> None:

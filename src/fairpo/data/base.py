@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
@@ -91,6 +91,9 @@ class MultiLabelData:
         What made the features, where they are embeddings.
     unreadable : int array
         Rows whose item could not be read; they are in no split.
+    slices : mapping from name to str array, shape (n,)
+        Attributes of the rows, such as the camera of an image or the dialect of a speaker, by
+        which test metrics are told apart. No training sees them.
 
     Raises
     ------
@@ -112,6 +115,7 @@ class MultiLabelData:
     feature_names: tuple[FeatureName, ...] | None = None
     backbone: Mapping[str, Any] | None = None
     unreadable: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    slices: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check everything before any work is done on it."""
@@ -123,6 +127,7 @@ class MultiLabelData:
             counts["clusters"] = len(self.clusters)
         if self.items is not None:
             counts["items"] = len(self.items)
+        counts |= {f"slices[{name!r}]": len(values) for name, values in self.slices.items()}
         check_same_length(counts)
         if self.features.ndim != 2:
             raise value_error(
@@ -218,6 +223,15 @@ class MultiLabelData:
                 if self.items
                 else "",
             )
+
+    def row_name(self, row: int) -> str:
+        """Return what a row is called in predictions: its id, or its number where it has none."""
+        return str(row) if self.ids is None else self.ids[row]
+
+    def without_features(self) -> MultiLabelData:
+        """Return the labels and splits alone: what scores are judged by, and small."""
+        empty = np.empty((self.n_rows, 0), dtype=np.float32)
+        return replace(self, features=empty, feature_names=None, items=None)
 
     def targets_of(self, rows: NDArray[np.int64]) -> NDArray[np.int8]:
         """Dense targets (len(rows), L) of the given rows."""

@@ -306,7 +306,7 @@ def _source_digest(data: MultiLabelData, items: Items) -> str:
         parts.append(data.clusters)
     for part in parts:
         digest.update(np.ascontiguousarray(part, dtype=np.int64).tobytes())
-    for name in data.ids or ():
+    for name in (*(data.ids or ()), *_slice_texts(data).ravel()):
         digest.update(name.encode() + b"\0")
     return digest.hexdigest()[:32]
 
@@ -512,11 +512,18 @@ def _row_arrays(data: MultiLabelData) -> dict[str, NDArray[Any]]:
     arrays |= {f"split_{name}.npy": rows for name, rows in data.split.items()}
     if data.clusters is not None:
         arrays["clusters.npy"] = data.clusters
+    if data.slices:
+        arrays["slices.npy"] = _slice_texts(data)
     if data.ids is not None:
         encoded = [name.encode() for name in data.ids]
         arrays["ids.npy"] = np.frombuffer(b"".join(encoded), dtype=np.uint8)
         arrays["ids_offsets.npy"] = np.cumsum([0, *map(len, encoded)])
     return arrays
+
+
+def _slice_texts(data: MultiLabelData) -> NDArray[np.str_]:
+    """Slices as one array: a row each, its name before its values."""
+    return np.array([[name, *values] for name, values in data.slices.items()], dtype=np.str_)
 
 
 def _write_array(path: Path, array: NDArray[Any]) -> None:

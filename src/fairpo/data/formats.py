@@ -43,7 +43,7 @@ class Format:
         return found
 
 
-_TABLE = ("labels", "delimiter", "path", "text", "id", "split", "ignore", "images")
+_TABLE = ("labels", "delimiter", "path", "text", "id", "split", "ignore", "slices", "images")
 
 FORMATS: dict[str, Format] = {
     "store": Format("folder that `fairpo embed` wrote", "store", (), "is_store"),

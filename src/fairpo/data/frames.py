@@ -44,6 +44,9 @@ SPLIT_NAMES = {
     "test": "test",
     "testing": "test",
 }
+MOST_SLICES = 50
+"""Categories of a column by which metrics are told apart; of more, each has too few rows."""
+
 _DELIMITERS = ("|", ";", ",")
 
 
@@ -298,6 +301,40 @@ def read_ids(frame: Frame, options: DataOptions) -> tuple[tuple[str, ...] | None
     if missing.any():
         raise frame.at(int(np.flatnonzero(missing)[0]), f"{column} is missing")
     return tuple(str(value) for value in frame.table[column].tolist()), column
+
+
+def read_slices(frame: Frame, options: DataOptions) -> dict[str, NDArray[np.str_]]:
+    """Category of each row, (n,), by the columns that ``slices`` names.
+
+    A cell with nothing in it is the category ``(nothing)``: rows of which it is not known may be
+    those that a model fails on.
+
+    Raises
+    ------
+    FairPOFileError
+        No such column, or one of more than ``MOST_SLICES`` categories.
+    """
+    if options.slices is None:
+        return {}
+    found = {}
+    for column in frame.columns(options.slices, required=not options.unlabelled):
+        values = np.array([_category(value) for value in frame.table[column].tolist()])
+        if (count := len(np.unique(values))) > MOST_SLICES:
+            raise file_error(
+                frame.path,
+                f"column {column!r} holds {count} different values; up to {MOST_SLICES} can be "
+                "slices",
+                "Put neighbouring values into one category, in a column of their own.",
+            )
+        found[column] = values
+    return found
+
+
+def _category(value: Any) -> str:
+    plain = _plain(value)
+    if isinstance(plain, float) and plain.is_integer():
+        plain = int(plain)  # pandas made floats of them for the sake of an empty cell
+    return "(nothing)" if plain is None else str(plain).strip() or "(nothing)"
 
 
 def read_labels_of(frame: Frame, options: DataOptions) -> FrameLabels:

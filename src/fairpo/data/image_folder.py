@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,7 @@ def image_data(
     kind: str,
     notes: Sequence[str] = (),
     ids: Sequence[str] | None = None,
+    slices: Mapping[str, NDArray[np.str_]] = MappingProxyType({}),
 ) -> MultiLabelData:
     """Keep the listed images that are there, and count the others.
 
@@ -41,6 +43,8 @@ def image_data(
     notes : sequence of str
     ids : sequence of str, optional
         The paths when not given.
+    slices : mapping from name to str array, shape (n,)
+        Of all listed images.
 
     Returns
     -------
@@ -66,6 +70,7 @@ def image_data(
             name=name,
             kind=kind,
             notes=tuple(said),
+            slices=slices,
         )
     rows = np.flatnonzero(there).tolist()
     if len(rows) < len(names):
@@ -89,6 +94,7 @@ def image_data(
         items=ImageFiles(root, tuple(names[row] for row in rows)),
         kind=kind,
         notes=tuple(said),
+        slices={column: values[rows] for column, values in slices.items()},
     )
 
 

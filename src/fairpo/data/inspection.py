@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fairpo._checks import FairPOFileError, value_error
 from fairpo.data.base import (
@@ -59,6 +60,8 @@ class Inspection:
         Items that cannot be read, with the reason.
     suggested : tuple of str
         The rarest fifth of the labels that have a positive in every split.
+    slices : mapping from column to mapping from category to number of test rows
+        Where columns were named by which test metrics are told apart.
     notes : tuple of str
         What the reader said.
     """
@@ -80,6 +83,7 @@ class Inspection:
     duplicates: tuple[tuple[str, str], ...]
     unreadable: tuple[str, ...]
     suggested: tuple[str, ...]
+    slices: dict[str, dict[str, int]]
     notes: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
@@ -142,6 +146,7 @@ def inspect_data(data: MultiLabelData, *, progress: Progress = lambda n_rows: No
         duplicates=_duplicates(data, digests),
         unreadable=unreadable,
         suggested=suggested,
+        slices={column: _test_rows(data, values) for column, values in data.slices.items()},
         notes=data.notes,
     )
 
@@ -155,6 +160,12 @@ def _suggested(data: MultiLabelData, counts: dict[str, Any]) -> tuple[str, ...]:
     train = data.targets[data.rows("train")][:, measurable]
     partition = parse_privileged("rarest:20%").resolve(train, names, None)
     return tuple(names[label] for label in partition.privileged)
+
+
+def _test_rows(data: MultiLabelData, values: NDArray[np.str_]) -> dict[str, int]:
+    """Test rows of each category that any row has."""
+    tested = values[data.split.get("test", [])]
+    return {str(each): int(np.count_nonzero(tested == each)) for each in np.unique(values)}
 
 
 def _digests(

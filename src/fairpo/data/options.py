@@ -65,6 +65,11 @@ class DataOptions(BaseModel):
     id: str | None = Field(None, description="Tables: column of row names.")
     split: str | None = Field(None, description="Tables: column of train, validation and test.")
     ignore: str | None = Field(None, description="Tables: columns to leave out, as in labels.")
+    slices: str | None = Field(
+        None,
+        description="Tables: columns by whose categories the report tells test metrics apart, "
+        "such as camera, as in labels; they are no features.",
+    )
     images: str | None = Field(
         None, description="Folder of the images, where it is not in its usual place."
     )

@@ -228,6 +228,7 @@ def read(folder: Path, options: DataOptions | None = None) -> MultiLabelData:
     notes = list(manifest.notes)
     if len(unreadable):
         notes.append(f"{len(unreadable)} items could not be read and are in no split")
+    slices = array("slices.npy")
     ids, offsets = array("ids.npy"), array("ids_offsets.npy")
     return MultiLabelData(
         features=StoredFeatures(folder, manifest),
@@ -236,6 +237,7 @@ def read(folder: Path, options: DataOptions | None = None) -> MultiLabelData:
         split={name: rows for name, rows in split.items() if len(rows)},
         ids=None if ids is None or offsets is None else StoredIds(ids, offsets),
         clusters=array("clusters.npy"),
+        slices={str(row[0]): row[1:] for row in (() if slices is None else slices)},
         name=manifest.name,
         kind=f"embeddings by {manifest.backbone.get('name')} of {manifest.source}",
         notes=tuple(notes),

@@ -19,6 +19,7 @@ from fairpo.data.frames import (
     read_frame,
     read_ids,
     read_labels_of,
+    read_slices,
     read_split,
     shown_value,
 )
@@ -142,6 +143,7 @@ def _texts(frame: Frame, column: str, options: DataOptions) -> MultiLabelData:
         ids=ids,
         name=frame.path.stem,
         items=Texts(frame.texts(column)),
+        slices=read_slices(frame, options),
         kind=f"table of texts in column {column}; labels from {labels.form}",
         notes=frame.notes,
     )
@@ -167,6 +169,7 @@ def _images(frame: Frame, column: str, options: DataOptions) -> MultiLabelData:
         kind=f"images listed in {frame.path.name}, column {column}; labels from {labels.form}",
         ids=ids,
         notes=frame.notes,
+        slices=read_slices(frame, options),
     )
 
 
@@ -174,9 +177,10 @@ def _features(frame: Frame, options: DataOptions) -> MultiLabelData:
     labels = read_labels_of(frame, options)
     split, split_column = read_split(frame, options)
     ids, id_column = read_ids(frame, options)
-    taken = {*labels.columns, split_column, id_column}
+    slices = read_slices(frame, options)
+    taken = {*labels.columns, split_column, id_column, *slices}
     if options.ignore is not None:
-        taken |= set(frame.columns(options.ignore))
+        taken |= set(frame.columns(options.ignore, required=not options.unlabelled))
     columns = [str(name) for name in frame.table.columns if str(name) not in taken]
     unnamed = [name for name in columns if name.startswith(_UNNAMED)]
     columns = [name for name in columns if name not in unnamed]
@@ -200,6 +204,7 @@ def _features(frame: Frame, options: DataOptions) -> MultiLabelData:
         kind=f"table of {len(columns)} feature columns; labels from {labels.form}",
         notes=tuple(notes),
         feature_names=tuple(names),
+        slices=slices,
     )
 
 

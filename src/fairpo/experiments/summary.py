@@ -16,7 +16,7 @@ from scipy import stats
 
 import fairpo
 from fairpo._checks import FairPOError, FairPOWarning
-from fairpo.data.base import MultiLabelData, Targets, dense_targets, positive_counts
+from fairpo.data.base import MultiLabelData, dense_targets, positive_counts
 from fairpo.experiments.claims import weigh_claims
 from fairpo.experiments.evidence import gather_evidence
 from fairpo.experiments.figures import LEVEL, BlockFigures, Figures, LogitFigures, judge
@@ -26,7 +26,6 @@ from fairpo.experiments.runner import (
     MethodResult,
     ModelScores,
     SeedResults,
-    SplitScores,
     methods_of,
     results_of,
 )
@@ -34,7 +33,6 @@ from fairpo.groups import LabelGroups
 from fairpo.metrics import (
     LabelBlockMetrics,
     LabelFrame,
-    average_precision,
 )
 from fairpo.models.checkpoint import write_json
 from fairpo.objectives.catalogue import REFERENCE, get_method
@@ -126,11 +124,11 @@ def summarise(
             for method in methods_of(seeds)
             for epoch in ("selected", "last")
         ],
-        "per_label": _per_label(data, seeds, groups),
+        "per_label": _per_label(data, seeds, figures, groups),
         "trace": _traces(seeds),
         "undefined": _undefined(data, seeds, groups),
         "notes": _notes(seeds, groups, data),
-        "evidence": gather_evidence(data, plan, seeds),
+        "evidence": gather_evidence(data, seeds, figures, processes),
     }
 
 
@@ -167,6 +165,7 @@ def result_row(
             threshold_logits=judged.threshold_logits,
         ).to_dict()
 
+    selected = metrics(result.selected)
     return {
         "data": data.name,
         "method": result.method,
@@ -179,8 +178,8 @@ def result_row(
         "fell_back": result.fell_back,
         "seconds": round(result.seconds, 3),
         "decisions": plan.decisions.model_dump(mode="json"),
-        "selected": metrics(result.selected),
-        "last": metrics(result.last),
+        "selected": selected,
+        "last": selected if result.last is result.selected else metrics(result.last),
         "notes": result.notes,
         "training": plan.training_for(result.method).model_dump(mode="json"),
         "head": plan.head.model_dump(mode="json"),
@@ -258,20 +257,19 @@ def _group_names(groups: LabelGroups, names: Sequence[str]) -> list[dict[str, An
 
 
 def _per_label(
-    data: MultiLabelData, seeds: Sequence[SeedResults], groups: LabelGroups
+    data: MultiLabelData, seeds: Sequence[SeedResults], figures: Figures, groups: LabelGroups
 ) -> list[dict[str, Any]]:
-    targets = data.targets[data.rows("test")]
     train = positive_counts(data.targets[data.rows("train")])
-    test = positive_counts(targets)
+    test = positive_counts(data.targets[data.rows("test")])
 
-    def mean_ap(scores: Sequence[SplitScores]) -> NDArray[np.float64]:
-        return np.asarray(np.mean([_label_ap(each, targets) for each in scores], axis=0))
+    def mean_ap(models: Sequence[ModelScores]) -> NDArray[np.float64]:
+        return np.asarray(np.mean([figures.label_ap(model) for model in models], axis=0))
 
     methods = methods_of(seeds)
-    start = mean_ap([seed.start.test for seed in seeds])
+    start = mean_ap([seed.start for seed in seeds])
     ap, last = (
         {
-            method: mean_ap([getattr(r, epoch).test for _, r in results_of(seeds, method)])
+            method: mean_ap([getattr(r, epoch) for _, r in results_of(seeds, method)])
             for method in methods
         }
         for epoch in ("selected", "last")
@@ -300,12 +298,6 @@ def _listed_labels(groups: LabelGroups, test: NDArray[np.int64]) -> list[int]:
         most = np.argsort(-test[indices], kind="stable")
         listed |= set(indices[most[: MOST_LISTED_LABELS // len(groups.groups)]].tolist())
     return sorted(listed)
-
-
-def _label_ap(scores: SplitScores, targets: Targets) -> NDArray[np.float64]:
-    if isinstance(scores, LabelBlockMetrics):
-        return scores.average_precision
-    return average_precision(scores, dense_targets(targets))
 
 
 def _traces(seeds: Sequence[SeedResults]) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save_file as save_tensors
 from torch import Tensor
 
-from fairpo._checks import file_error
+from fairpo._checks import FairPOError, file_error
 
 CHECKSUMS = "checksums.json"
 _REPORTS = ("report.html", "report.md")
@@ -24,24 +24,35 @@ _REPORTS = ("report.html", "report.md")
 
 def write_atomic(path: Path, content: bytes) -> None:
     """Write a file so that a reader sees the old content or the new one, never a part."""
-    with _replacing(path) as temporary:
+    with replacing(path) as temporary:
         temporary.write_bytes(content)
 
 
 @contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """Yield a name to write to, which then takes the place of ``path``, whole and on the disk."""
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a name to write to, which then takes the place of ``path``, whole and on the disk.
+
+    Where the writing stops, for whatever reason, ``path`` is as it was and the other name is gone.
+
+    Raises
+    ------
+    FairPOFileError
+        The file cannot be written.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
         with temporary.open("rb") as stream:
             os.fsync(stream.fileno())
         temporary.replace(path)
+    except FairPOError:  # of what was to be written
+        raise
     except (OSError, SafetensorError) as error:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
         problem = getattr(error, "strerror", None) or error
         raise file_error(path, f"cannot be written ({problem})") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -64,7 +75,7 @@ def write_weights(
 ) -> None:
     """Write tensors as safetensors, atomically; no copy of them is made in memory."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
-    with _replacing(path) as temporary:
+    with replacing(path) as temporary:
         save_tensors(tensors, temporary, metadata=None if metadata is None else dict(metadata))
         temporary.chmod(0o666 & ~_umask())  # safetensors makes its files for their owner alone
 

@@ -7,6 +7,7 @@ from typing import Any
 import altair as alt
 
 from fairpo.report import score_charts
+from fairpo.report.slices import slice_tables
 from fairpo.report.wording import words
 
 KINDS = ("raw", "recalibrated")
@@ -36,6 +37,7 @@ def evidence_content(metrics: dict[str, Any], best: dict[str, Any] | None) -> di
         "confusions": confusion_rows(evidence, 0, first) if _has_labels(evidence) else [],
         "calibration": list(zip(models, evidence["calibration"], strict=True)),
         "curves": _curve_table(evidence["calibration"][min(first + 1, len(models) - 1)]),
+        "slices": slice_tables(evidence, models),
         "warnings": evidence["warnings"],
     }
 

@@ -94,9 +94,8 @@ def _of_comparison(metrics: dict[str, Any]) -> Iterable[str]:
     yield from _tests(metrics)
     yield from _labels(metrics)
     yield from _calibration(metrics, best)
-    if metrics["notes"]:
-        yield "## Notes"
-        yield "\n".join(f"- {_escaped(note)}" for note in metrics["notes"])
+    yield from _slices(metrics, best)
+    yield from _notes(metrics)
     yield _made_by(metrics)
 
 
@@ -122,10 +121,16 @@ def _of_study(study: dict[str, Any]) -> Iterable[str]:
     for variant in study["variants"]:
         yield f"## {_escaped(variant['name'])}"
         yield comparison_markdown(variant["metrics"])
-    if study["notes"]:
-        yield "## Notes"
-        yield "\n".join(f"- {_escaped(note)}" for note in study["notes"])
+    yield from _notes(study)
     yield _made_by(study)
+
+
+def _notes(metrics: dict[str, Any]) -> Iterable[str]:
+    sweep = metrics.get("sweep")
+    notes = [*(sweep["notes"] if sweep else []), *metrics["notes"]]
+    if notes:
+        yield "## Notes"
+        yield "\n".join(f"- {_escaped(note)}" for note in notes)
 
 
 def _made_by(metrics: dict[str, Any]) -> str:
@@ -225,6 +230,37 @@ def _calibration(metrics: dict[str, Any], best: dict[str, Any] | None) -> Iterab
             for name, by_group in evidence["calibration"]
         ],
     )
+
+
+def _slices(metrics: dict[str, Any], best: dict[str, Any] | None) -> Iterable[str]:
+    evidence = evidence_content(metrics, best)
+    if evidence is None or not evidence["slices"]:
+        return
+    groups = [group["name"] for group in metrics["groups"]]
+    yield "## Slices of the test rows"
+    yield (
+        "In points, behind each value its change against the reference; one seed, without "
+        "intervals or tests. Positives: true entries of the group in these rows."
+    )
+    for one in evidence["slices"]:
+        titles = [key.split("/") for key in one["keys"]]
+        yield _table(
+            [one["column"], "model", "rows", *(f"positives {_SHORT.get(g, g)}" for g in groups)]
+            + [f"{METRIC_TITLES[metric]} {_SHORT.get(group, group)}" for metric, group in titles],
+            [
+                [row["category"], row["model"], str(row["n_rows"])]
+                + [str(row["positives"][group]) for group in groups]
+                + [_changed(row["cells"][key], row["is_reference"]) for key in one["keys"]]
+                for row in one["rows"]
+            ],
+            n_text=2,
+        )
+
+
+def _changed(cell: dict[str, Any], is_reference: bool) -> str:
+    text = points(cell["value"])
+    bare = is_reference or cell["change"] is None
+    return text if bare else f"{text} {signed(cell['change'])}"
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, n_text: int = 1) -> str:

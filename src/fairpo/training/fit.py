@@ -76,6 +76,11 @@ class FittedMethod:
         """Whether no epoch within tolerance beat the reference, so that it was returned."""
         return self.training.selector.fell_back
 
+    @property
+    def ended_best(self) -> bool:
+        """Whether the selected epoch is the last one."""
+        return self.training.selector.best_epoch == len(self.training.epochs)
+
     def last_policy(self) -> Policy:
         """Return a copy in the state of the last epoch."""
         return _with_state(self.policy, self.training.last_state)

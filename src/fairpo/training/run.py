@@ -11,7 +11,7 @@ import copy
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -71,6 +71,13 @@ class RunDecisions(NamedTuple):
 
     model: DecisionRule
     reference: DecisionRule
+
+
+class LogitBlock(NamedTuple):
+    """Numbers of some rows, (m,), and their logits, (m, L)."""
+
+    rows: NDArray[np.int64]
+    logits: NDArray[np.float64]
 
 
 class RunConfig(BaseModel):
@@ -155,6 +162,25 @@ class Run:
         FairPOValueError
             Wrong shapes, NaN or infinity, or missing reference scores.
         """
+        return exact_logits(self.policy, *self._inputs(features, reference_logits), rows)
+
+    def logit_blocks(
+        self,
+        features: ArrayLike | Features,
+        reference_logits: ArrayLike | None = None,
+        *,
+        rows: NDArray[np.int64] | None = None,
+    ) -> Iterator[LogitBlock]:
+        """Logits block by block, so that many rows of many labels need the memory of a block.
+
+        Parameters and errors as for :meth:`predict_logits`; errors come before the first block.
+        """
+        return exact_logit_blocks(self.policy, *self._inputs(features, reference_logits), rows)
+
+    def _inputs(
+        self, features: ArrayLike | Features, reference_logits: ArrayLike | None
+    ) -> tuple[Features, ArrayLike | None]:
+        """Check features and, where the run is a residual, reference scores."""
         by_block = sparse.issparse(features) or isinstance(features, StoredFeatures)
         array: Any = features if by_block else np.asarray(features)
         if array.ndim != 2 or array.shape[1] != self.config.n_features:
@@ -170,8 +196,7 @@ class Run:
                 got="none",
                 do="Give its scores for these rows (--reference scores.npy).",
             )
-        scores = reference_logits if self.config.residual else None
-        return exact_logits(self.policy, array, scores, rows)
+        return array, reference_logits if self.config.residual else None
 
     def predict_proba(
         self, features: ArrayLike | Features, reference_logits: ArrayLike | None = None
@@ -187,7 +212,6 @@ class Run:
         return self.decisions.model.decide(self.predict_logits(features, reference_logits))
 
 
-@torch.no_grad()
 def exact_logits(
     policy: Policy,
     features: Features,
@@ -208,17 +232,32 @@ def exact_logits(
     -------
     float64 array, shape (m, L)
     """
+    n_rows = features.shape[0] if rows is None else len(rows)
+    logits = np.empty((n_rows, policy.n_labels))
+    start = 0
+    for at, block in exact_logit_blocks(policy, features, reference_logits, rows):
+        logits[start : start + len(at)] = block
+        start += len(at)
+    return logits
+
+
+@torch.no_grad()
+def exact_logit_blocks(
+    policy: Policy,
+    features: Features,
+    reference_logits: ArrayLike | None = None,
+    rows: NDArray[np.int64] | None = None,
+) -> Iterator[LogitBlock]:
+    """The same as :func:`exact_logits`, a block of rows after the other."""
     exact = copy.deepcopy(policy).double().eval()
     chosen = np.arange(features.shape[0]) if rows is None else rows
     known = None if reference_logits is None else np.asarray(reference_logits)
-    logits = np.empty((len(chosen), policy.n_labels))
     size = block_rows(max(int(features.shape[1]), policy.n_labels))
     for start in range(0, len(chosen), size):
         at = chosen[start : start + size]
         block = torch.from_numpy(np.asarray(feature_rows(features, at), dtype=np.float64))
         scores = None if known is None else torch.from_numpy(known[at].astype(np.float64))
-        logits[start : start + size] = exact(block, scores).numpy()
-    return logits
+        yield LogitBlock(at, exact(block, scores).numpy())
 
 
 def check_output(folder: Path, *, overwrite: bool) -> None:
