@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 
 from fairpo._random import Draw
-from fairpo.data.base import MultiLabelData, block_rows, feature_rows
+from fairpo.data.base import MultiLabelData, block_rows
 from fairpo.labelsets.descent import Descent, EpochScore, StepLoss, descend
 from fairpo.labelsets.generator import GeneratorSettings, LabelSetGenerator
-from fairpo.labelsets.probability import EXACT_LABELS, order_bound, set_log_probs
+from fairpo.labelsets.probability import order_bound, set_log_probs
 from fairpo.labelsets.rows import SetRows, complete_rows
 from fairpo.labelsets.settings import SetTrainingSettings
+from fairpo.training.fit import feature_moments
 
 
 @dataclass
@@ -57,7 +58,8 @@ def train_generator(
 
     def step_loss(features: Tensor, sets: Tensor, step: int) -> StepLoss:
         context = generator.context(features, Draw(training.seed, step))
-        values = training_log_probs(generator, context, sets, training, step)
+        summed = sets.sum(1) <= training.summed_labels
+        values = training_log_probs(generator, context, sets, summed, training.seed, step)
         loss = -values.mean()
         return StepLoss(loss, {"loss": float(loss.detach())})
 
@@ -83,18 +85,31 @@ def training_log_probs(
     generator: LabelSetGenerator,
     context: Tensor,
     sets: Tensor,
-    training: SetTrainingSettings,
-    step: int,
+    summed: Tensor,
+    *keys: int,
+    numbers: Tensor | None = None,
 ) -> Tensor:
-    """Log-probabilities of sets (n,) as training takes them: exact, or bounded by one order."""
-    small = sets.sum(1) <= training.summed_labels
+    """Log-probabilities of sets (n,) as training takes them: exact, or bounded by one order.
+
+    Parameters
+    ----------
+    generator : LabelSetGenerator
+    context : float tensor, shape (n, width)
+    sets : bool tensor, shape (n, labels)
+    summed : bool tensor, shape (n,)
+        Sets whose orders are all summed; of the others one is drawn.
+    *keys : int
+        What the orders depend on besides a set's number, such as seed and step.
+    numbers : int64 tensor, shape (n,), optional
+        See :func:`order_bound`; the sets' places here when not given.
+    """
     exact = set_log_probs(
-        generator, context[small], sets[small], exact_labels=training.summed_labels
+        generator, context[summed], sets[summed], exact_labels=generator.n_labels
     )
-    bounds = order_bound(generator, context[~small], sets[~small], training.seed, step)
-    values = torch.zeros(len(sets), dtype=bounds.dtype, device=bounds.device)
-    places = torch.cat([small.nonzero()[:, 0], (~small).nonzero()[:, 0]])
-    return values.index_add(0, places, torch.cat([exact.values, bounds]))
+    ((rest,), (first,)) = (~summed).nonzero(as_tuple=True), summed.nonzero(as_tuple=True)
+    called = rest if numbers is None else numbers[rest]
+    bounds = order_bound(generator, context[rest], sets[rest], called, *keys)
+    return torch.cat([exact.values, bounds])[torch.cat([first, rest]).argsort()]
 
 
 @torch.no_grad()
@@ -106,9 +121,7 @@ def log_likelihoods(generator: LabelSetGenerator, rows: SetRows) -> Tensor:
     for start in range(0, len(rows), size):
         features, sets = rows.batch(np.arange(start, min(start + size, len(rows))), device)
         context = generator.context(features)
-        known = set_log_probs(
-            generator, context, sets, exact_labels=EXACT_LABELS, first_row=start
-        )
+        known = set_log_probs(generator, context, sets, first_row=start)
         values.append(known.values.cpu())
     return torch.cat(values)
 
@@ -120,16 +133,9 @@ def new_generator(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         generator = LabelSetGenerator(data.n_features, data.n_labels, settings)
-    total = np.zeros((2, data.n_features))
-    size = block_rows(data.n_features)
-    for start in range(0, len(rows), size):
-        block = feature_rows(data.features, rows.rows[start : start + size]).astype(np.float64)
-        total += block.sum(axis=0), (block**2).sum(axis=0)
-    mean, square = total / len(rows)
-    deviation = np.sqrt(np.maximum(square - mean**2, 0.0))
+    mean, deviation = feature_moments(data.features, rows.rows)
     generator.scaling.mean.copy_(torch.from_numpy(mean))
-    constant = deviation <= 1e-6 * np.maximum(np.abs(mean), 1.0)
-    generator.scaling.scale.copy_(torch.from_numpy(np.where(constant, 1.0, deviation)))
+    generator.scaling.scale.copy_(torch.from_numpy(deviation))
     return generator
 
 

@@ -138,7 +138,9 @@ def set_log_probs(
     return SetLogProbs(values, errors.detach())
 
 
-def order_bound(generator: LabelSetGenerator, context: Tensor, sets: Tensor, *keys: int) -> Tensor:
+def order_bound(
+    generator: LabelSetGenerator, context: Tensor, sets: Tensor, numbers: Tensor, *keys: int
+) -> Tensor:
     """Lower bound of each set's log-probability from one uniformly random order, (n,).
 
     ``log P(S) >= log s! + E log p(an order of S)``. Each state of the order is scored with the
@@ -150,14 +152,17 @@ def order_bound(generator: LabelSetGenerator, context: Tensor, sets: Tensor, *ke
     generator : LabelSetGenerator
     context : float tensor, shape (n, width)
     sets : bool tensor, shape (n, labels)
+    numbers : int64 tensor, shape (n,)
+        What sets are called in the random numbers. Sets of the same number meet their common
+        labels in the same order, so that their difference varies less.
     *keys : int
-        What the orders depend on besides a set's place here, such as seed and step.
+        What the orders depend on besides, such as seed and step.
     """
     sizes = sets.sum(1)
     longest = int(sizes.max()) if len(sets) else 0
     n_rows, n_labels = sets.shape
-    place = torch.arange(n_rows)[:, None]
-    ranks = random_uniform(SETS, ORDERS, *keys, place, torch.arange(n_labels)).to(context.device)
+    of_labels = torch.arange(n_labels)
+    ranks = random_uniform(SETS, ORDERS, *keys, numbers.cpu()[:, None], of_labels).to(sets.device)
     order = ranks.masked_fill(~sets, 2.0).argsort(1)[:, :longest]  # the set's labels come first
     # State t of a row holds its first t labels; states beyond its size are left out.
     row, step = (torch.arange(longest + 1, device=sets.device) <= sizes[:, None]).nonzero().T
