@@ -292,9 +292,7 @@ def merge_sets(sets: NDArray[np.bool_], probs: NDArray[np.float64]) -> SetDistri
     return SetDistributions(sets & (merged > 0)[..., None], merged)
 
 
-def draw_from(
-    truth: SetDistributions, rng: np.random.Generator
-) -> NDArray[np.int8]:
+def draw_from(truth: SetDistributions, rng: np.random.Generator) -> NDArray[np.int8]:
     """Draw one set a row: int8 targets (n, L)."""
     reached = truth.probs.cumsum(axis=1)
     place = (reached / reached[:, -1:] <= rng.random((len(reached), 1))).sum(axis=1)

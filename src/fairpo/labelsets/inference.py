@@ -62,9 +62,7 @@ class NetworkSets:
                 got=f"{constraints.n_labels} labels",
             )
 
-    def draw(
-        self, features: Features, k: int, seed: int = 0, *, temperature: float = 1.0
-    ) -> Sets:
+    def draw(self, features: Features, k: int, seed: int = 0, *, temperature: float = 1.0) -> Sets:
         """Draw k sets a row independently, repetitions included: bool (n, k, labels)."""
         _check_draws(k, temperature)
         blocks = [

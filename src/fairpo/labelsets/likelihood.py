@@ -103,9 +103,7 @@ def training_log_probs(
     numbers : int64 tensor, shape (n,), optional
         See :func:`order_bound`; the sets' places here when not given.
     """
-    exact = set_log_probs(
-        generator, context[summed], sets[summed], exact_labels=generator.n_labels
-    )
+    exact = set_log_probs(generator, context[summed], sets[summed], exact_labels=generator.n_labels)
     ((rest,), (first,)) = (~summed).nonzero(as_tuple=True), summed.nonzero(as_tuple=True)
     called = rest if numbers is None else numbers[rest]
     bounds = order_bound(generator, context[rest], sets[rest], called, *keys)
@@ -137,5 +135,3 @@ def new_generator(
     generator.scaling.mean.copy_(torch.from_numpy(mean))
     generator.scaling.scale.copy_(torch.from_numpy(deviation))
     return generator
-
-

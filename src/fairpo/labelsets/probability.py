@@ -35,7 +35,6 @@ N_ORDERS = 64
 """Orders drawn for a larger set; its standard error falls with their square root."""
 
 
-
 class SetLogProbs(NamedTuple):
     """Log-probabilities of sets, and what is known about their error."""
 
@@ -168,13 +167,13 @@ def order_bound(
     row, step = (torch.arange(longest + 1, device=sets.device) <= sizes[:, None]).nonzero().T
     embedded = generator.chosen[order]
     added = torch.cat([embedded.new_zeros(n_rows, 1, embedded.shape[2]), embedded.cumsum(1)], 1)
-    position = torch.zeros_like(sizes)[:, None].expand(-1, n_labels).scatter(
-        1, order, torch.arange(longest, device=sets.device).expand(n_rows, -1)
+    position = (
+        torch.zeros_like(sizes)[:, None]
+        .expand(-1, n_labels)
+        .scatter(1, order, torch.arange(longest, device=sets.device).expand(n_rows, -1))
     )
     left = sets[row] & (position[row] >= step[:, None])
-    log_probs = generator.log_probs(
-        context[row], added[row, step], _or_end(sets[row] & ~left)
-    )
+    log_probs = generator.log_probs(context[row], added[row, step], _or_end(sets[row] & ~left))
     n_left = left.sum(1)
     mean = log_probs[:, :-1].masked_fill(~left, 0.0).sum(1) / n_left.clamp_min(1)
     steps = torch.where(n_left > 0, mean, log_probs[:, -1])

@@ -109,9 +109,7 @@ def sample_different(
         drawn += n_draws
     short = (~present.all(1)).nonzero()[:, 0]
     if len(short):
-        likely = beam_search(
-            generator, context[short], 2 * k, width=2 * k, constraints=constraints
-        )
+        likely = beam_search(generator, context[short], 2 * k, width=2 * k, constraints=constraints)
         sets[short], present[short] = _add(
             sets[short], present[short], likely.sets, likely.present, k
         )

@@ -86,7 +86,9 @@ def first_different(sets: Tensor, present: Tensor, k: int) -> tuple[Tensor, Tens
     codes = set_codes(sets)
     order = codes.sort(dim=1, stable=True).indices
     # Empty places go last, so that no set counts as a repetition of one.
-    order = order.gather(1, present.gather(1, order).long().argsort(dim=1, descending=True, stable=True))
+    order = order.gather(
+        1, present.gather(1, order).long().argsort(dim=1, descending=True, stable=True)
+    )
     ordered = codes.gather(1, order)
     new = torch.ones_like(present)
     new[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
