@@ -296,7 +296,7 @@ def draw_from(truth: SetDistributions, rng: np.random.Generator) -> NDArray[np.i
     """Draw one set a row: int8 targets (n, L)."""
     reached = truth.probs.cumsum(axis=1)
     place = (reached / reached[:, -1:] <= rng.random((len(reached), 1))).sum(axis=1)
-    return truth.sets[np.arange(len(reached)), place].astype(np.int8)
+    return np.asarray(truth.sets[np.arange(len(reached)), place], dtype=np.int8)
 
 
 def _frequencies(seed: int, settings: AmbiguousScenesSettings) -> NDArray[np.float64]:

@@ -75,7 +75,7 @@ def beam_search(
     width = max(width, k)
     parts = [
         _search(generator, block, k, width, rules, exact_labels)
-        for block in context.split(block_size(width * (generator.n_labels + 1) * 4))
+        for block in torch.split(context, block_size(width * (generator.n_labels + 1) * 4))
     ]
     return FoundSets(*(torch.cat(part) for part in zip(*parts, strict=True)))
 

@@ -97,7 +97,7 @@ def descend(
                 group["lr"] = learning_rate * (1 + math.cos(math.pi * share)) / 2
             taken = step_loss(*rows.batch(positions, device), step)
             optimizer.zero_grad(set_to_none=True)
-            taken.loss.backward()
+            torch.autograd.backward(taken.loss)
             clip_gradients(generator.parameters(), _LARGEST_GRADIENT)
             optimizer.step()
             records.append(taken.record)

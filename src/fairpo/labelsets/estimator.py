@@ -293,9 +293,14 @@ class FairPOLabelSetGenerator(ClassifierMixin, BaseEstimator):  # type: ignore[m
         self.reference_weights_ = _arrays(run.reference)
 
     def _run(self) -> SetRun:
-        networks = [self._network(weights) for weights in (self.weights_, self.reference_weights_)]
         return SetRun(
-            self._config, self.label_names_, self.groups_, *networks, self.history_, self.notes_
+            self._config,
+            self.label_names_,
+            self.groups_,
+            self._network(self.weights_),
+            self._network(self.reference_weights_),
+            self.history_,
+            self.notes_,
         )
 
     def _network(self, weights: Mapping[str, NDArray[Any]]) -> LabelSetGenerator:

@@ -11,6 +11,7 @@ from fairpo._checks import check_same_length, value_error
 from fairpo.data.base import Features
 from fairpo.groups import LabelGroups
 from fairpo.labelsets.inference import SetModel
+from fairpo.metrics import RowTerms
 from fairpo.metrics import label_sets as metrics
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def evaluate_sets(
     drawn = model.draw(features, k, seed)
     found = model.most_probable(features, k)
     every = np.ones(drawn.shape[:2], dtype=bool)
-    known = (targets >= 0).all(axis=1)
+    known = np.asarray((targets >= 0).all(axis=1))
     figures: SetFigures = {}
     parts = {"all": np.arange(targets.shape[1]), **groups.as_mapping()}
     if truth is None:
@@ -102,5 +103,5 @@ def evaluate_sets(
     return figures
 
 
-def _mean(terms: metrics.RowTerms) -> float:
+def _mean(terms: RowTerms) -> float:
     return float(terms.mean()[0])

@@ -123,7 +123,7 @@ def set_log_probs(
     for size, at in _by_size(sets, allowed):
         exact = size <= exact_labels
         states = 2**size if exact else n_orders
-        for block in at.split(block_size(states * (generator.n_labels + 1))):
+        for block in torch.split(at, block_size(states * (generator.n_labels + 1))):
             labels = sets[block].nonzero()[:, 1].view(len(block), size)
             where = (generator, context[block], labels, rules)
             if exact:
@@ -188,7 +188,7 @@ def _or_end(chosen: Tensor) -> Tensor:
 
 def _by_size(sets: Tensor, allowed: Tensor) -> Iterator[tuple[int, Tensor]]:
     sizes = sets.sum(1)
-    for size in sizes[allowed].unique().tolist():
+    for size in sizes[allowed].bincount().nonzero()[:, 0].tolist():
         yield size, (allowed & (sizes == size)).nonzero()[:, 0]
 
 

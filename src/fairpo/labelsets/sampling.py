@@ -48,13 +48,10 @@ def draw_sets(
     bool tensor, shape (n, n_draws, labels)
     """
     rules = constraints or SetConstraints(generator.n_labels)
+    size = block_size(n_draws * (generator.n_labels + 1))
+    parts = zip(torch.split(context, size), torch.split(numbers, size), strict=True)
     blocks = [
-        _walk(generator, each, number, n_draws, first_draw, seed, temperature, rules)
-        for each, number in zip(
-            context.split(block_size(n_draws * (generator.n_labels + 1))),
-            numbers.split(block_size(n_draws * (generator.n_labels + 1))),
-            strict=True,
-        )
+        _walk(generator, *part, n_draws, first_draw, seed, temperature, rules) for part in parts
     ]
     return torch.cat(blocks)
 

@@ -155,8 +155,9 @@ def coverage(sets: Sets, present: NDArray[np.bool_], targets: NDArray[np.int8]) 
     """
     known = targets >= 0
     wrong = ((sets != (targets == 1)[:, None]) & known[:, None]).any(axis=2)
-    covered = (~wrong & present).any(axis=1)
-    return RowTerms(_column(covered & known.any(axis=1)), _column(known.any(axis=1)))
+    covered = np.asarray((~wrong & present).any(axis=1))
+    some = np.asarray(known.any(axis=1))
+    return RowTerms(_column(covered & some), _column(some))
 
 
 def set_f1(sets: Sets, present: NDArray[np.bool_], targets: NDArray[np.int8]) -> Floats:
@@ -182,7 +183,7 @@ def best_f1(f1: Floats, present: NDArray[np.bool_]) -> RowTerms:
 
     A row is undefined where a set is right in being empty: there is nothing better.
     """
-    empty = (np.isnan(f1) & present).any(axis=1) | ~present.any(axis=1)
+    empty = np.asarray((np.isnan(f1) & present).any(axis=1) | ~present.any(axis=1))
     best = np.where(np.isnan(f1), 0.0, f1).max(axis=1)
     return RowTerms(_column(np.where(empty, 0.0, best)), _column(~empty))
 
