@@ -38,7 +38,10 @@ def slow_distribution(labels, readings, settings):
     chances = {}
 
     def add(choice, chance):
-        read = {pair.second if second else pair.first for pair, second in zip(hidden, choice, strict=True)}
+        read = {
+            pair.second if second else pair.first
+            for pair, second in zip(hidden, choice, strict=True)
+        }
         key = frozenset(plain | read)
         chances[key] = chances.get(key, 0.0) + chance
 

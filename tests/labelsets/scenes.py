@@ -41,8 +41,7 @@ def offered_slowly(chosen, n_labels, must_have=(), must_not=(), exclusive=()):
         set(labels)
         for size in range(n_labels + 1)
         for labels in itertools.combinations(range(n_labels), size)
-        if set(chosen) <= set(labels)
-        and allowed_slowly(labels, must_have, must_not, exclusive)
+        if set(chosen) <= set(labels) and allowed_slowly(labels, must_have, must_not, exclusive)
     ]
     labels = set().union(*reachable) - set(chosen) if reachable else set()
     end = allowed_slowly(chosen, must_have, must_not, exclusive)

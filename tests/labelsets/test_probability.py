@@ -203,7 +203,8 @@ def test_constraints_by_name():
     rules = SetConstraints.from_names(names, must_have=["cat"], must_not=[1], exclusive=[names[2:]])
     allowed = rules.allows(all_sets(4))
     kept = [
-        "".join(names[place][0] for place in chosen.nonzero()[:, 0]) for chosen in all_sets(4)[allowed]
+        "".join(names[place][0] for place in chosen.nonzero()[:, 0])
+        for chosen in all_sets(4)[allowed]
     ]
     assert sorted(kept) == ["c", "cd", "cn"]
     with pytest.raises(FairPOError, match="Did you mean 'cat'"):

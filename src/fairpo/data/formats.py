@@ -121,7 +121,7 @@ def recognise(path: Path, wanted: str | None = None) -> str:
     raise file_error(
         path,
         "is not a kind of data that can be read",
-        f"Known are digits, ambiguous-digits, openml:NAME, hf:NAME, and files and folders of the formats "
-        f"{', '.join(FORMATS)}; `fairpo data formats` says what they look like, and --format NAME "
-        "overrules.",
+        f"Known are digits, ambiguous-digits, openml:NAME, hf:NAME, and files and folders of the "
+        f"formats {', '.join(FORMATS)}; `fairpo data formats` says what they look like, and "
+        "--format NAME overrules.",
     )

@@ -42,7 +42,11 @@ class EpochScore(NamedTuple):
 
 @dataclass
 class Descent:
-    """What a training leaves behind: the epochs, and which one the generator is now in."""
+    """What a training leaves behind.
+
+    ``epochs`` has a record of each epoch, the first (epoch 0) of the state it began in;
+    ``best_epoch`` is the one the generator is now in.
+    """
 
     epochs: list[dict[str, Any]] = field(default_factory=list)
     best_epoch: int = 0
@@ -84,8 +88,8 @@ def descend(
     n_rows = len(rows)
     batch_size = min(settings.batch_size, max(_SMALLEST_BATCH, n_rows // 8))
     n_batches = math.ceil(n_rows / batch_size)
-    done = Descent()
     best = _scored(generator, score)
+    done = Descent([{"epoch": 0, **best.record}])
     kept, stale, step = copy.deepcopy(generator.state_dict()), 0, 0
     for epoch in range(1, epochs + 1):
         order = random_bits(settings.seed, ORDER, epoch, torch.arange(n_rows)).argsort().numpy()

@@ -299,8 +299,8 @@ class FairPOLabelSetGenerator(ClassifierMixin, BaseEstimator):  # type: ignore[m
             self.groups_,
             self._network(self.weights_),
             self._network(self.reference_weights_),
-            self.history_,
-            self.notes_,
+            history=self.history_,
+            notes=self.notes_,
         )
 
     def _network(self, weights: Mapping[str, NDArray[Any]]) -> LabelSetGenerator:

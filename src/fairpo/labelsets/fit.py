@@ -31,7 +31,7 @@ def fit_label_sets(
     options: Mapping[str, Any] | None = None,
     on_reference_epoch: EpochCallback | None = None,
     on_epoch: EpochCallback | None = None,
-    described: Mapping[str, str] | None = None,
+    described: Mapping[str, Any] | None = None,
 ) -> SetRun:
     """Train a reference by maximum likelihood, and a method over pairs of sets from it.
 
@@ -51,7 +51,7 @@ def fit_label_sets(
     on_reference_epoch, on_epoch : callable, optional
         Given each epoch's record.
     described : mapping, optional
-        ``privileged`` and ``data`` in words, for the folder.
+        ``privileged``, ``data`` and ``data_options`` as they were said, for the folder.
 
     Returns
     -------
@@ -104,6 +104,8 @@ def fit_label_sets(
         groups,
         trained.generator,
         reference.generator,
+        data.feature_names,
+        None if data.backbone is None else dict(data.backbone),
         history,
         notes,
     )

@@ -1,7 +1,7 @@
 """A set generator on disk: a folder of weights, names and settings, sealed by checksums.
 
 ``config.yaml``, ``model.safetensors``, ``reference.safetensors``, ``labels.json``,
-``history.jsonl`` and ``checksums.json``: the files of a run, without pickle.
+``features.json``, ``history.jsonl`` and ``checksums.json``: the files of a run, without pickle.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fairpo import __version__
 from fairpo._checks import file_error
+from fairpo.data.base import FeatureName
+from fairpo.data.options import DataOptions
 from fairpo.groups import LabelGroup, LabelGroups
 from fairpo.labelsets.generator import GeneratorSettings, LabelSetGenerator
 from fairpo.labelsets.settings import SetTrainingSettings
@@ -27,7 +29,7 @@ from fairpo.models.checkpoint import (
     write_json,
     write_weights,
 )
-from fairpo.training.run import CONFIG, write_folder, write_jsonl
+from fairpo.training.run import CONFIG, FEATURES, write_folder, write_jsonl
 
 _TRAIN = "Give a folder that `fairpo labelsets train` or a generator's `save` wrote."
 
@@ -43,6 +45,7 @@ class SetRunConfig(BaseModel):
     options: dict[str, Any] = {}
     privileged: str
     data: str = ""
+    data_options: DataOptions = DataOptions()
     n_features: int
     n_labels: int
     generator: GeneratorSettings
@@ -60,6 +63,10 @@ class SetRun:
     groups : LabelGroups
     generator, reference : LabelSetGenerator
         In eval mode.
+    feature_names : tuple of FeatureName or None
+        Where it was trained on a table.
+    backbone : dict or None
+        What made the features, where it was trained on a store of embeddings.
     history : list of dict
         One record an epoch of the reference and then of the method; none in a loaded run.
     notes : list of str
@@ -71,6 +78,8 @@ class SetRun:
     groups: LabelGroups
     generator: LabelSetGenerator
     reference: LabelSetGenerator
+    feature_names: tuple[FeatureName, ...] | None = None
+    backbone: dict[str, Any] | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -95,6 +104,10 @@ def save_set_run(folder: str | Path, run: SetRun, *, overwrite: bool = False) ->
         ]
         names = {"label_names": list(run.label_names), "groups": groups}
         write_json(temporary / "labels.json", names)
+        columns = None
+        if run.feature_names is not None:
+            columns = [list(name) for name in run.feature_names]
+        write_json(temporary / FEATURES, {"names": columns, "backbone": run.backbone})
         write_weights(temporary / "model.safetensors", run.generator.state_dict())
         write_weights(temporary / "reference.safetensors", run.reference.state_dict())
         write_jsonl(temporary / "history.jsonl", [_defined(row) for row in run.history])
@@ -126,6 +139,7 @@ def load_set_run(folder: str | Path) -> SetRun:
     except ValidationError as error:
         raise file_error(folder / CONFIG, f"is not a set generator's ({error})") from error
     labels = read_json(folder / "labels.json")
+    made = read_json(folder / FEATURES)
     groups = [
         LabelGroup(item["name"], tuple(item["indices"]), item["role"]) for item in labels["groups"]
     ]
@@ -140,6 +154,8 @@ def load_set_run(folder: str | Path) -> SetRun:
         LabelGroups(groups, config.n_labels),
         networks[0],
         networks[1],
+        tuple(FeatureName(*name) for name in made["names"]) if made["names"] else None,
+        made["backbone"],
     )
 
 

@@ -21,7 +21,7 @@ class SetTrainingSettings(BaseModel):
     )
     epochs: int = Field(10, ge=1, description="Extra epochs of the method after the reference.")
     learning_rate: float = Field(
-        5e-4, gt=0, allow_inf_nan=False, description="Peak rate of AdamW for the method."
+        1e-4, gt=0, allow_inf_nan=False, description="Peak rate of AdamW for the method."
     )
     batch_size: int = Field(
         256,
