@@ -235,6 +235,34 @@ def test_interval_covers_the_truth_about_as_often_as_it_says():
     assert 0.88 <= hits / 200 <= 0.99
 
 
+def test_intervals_of_rare_labels_hold_the_figure_and_cover_the_truth():
+    """A resample repeats positives, which raises their AP: plain percentiles miss the figure."""
+    n, n_labels = 600, 120
+
+    def draw(seed):
+        rng = np.random.default_rng(seed)
+        targets = (rng.random((n, n_labels)) < 0.01).astype(np.int8)
+        shared = rng.normal(size=targets.shape)
+        logits = [
+            strength * targets + 0.9 * shared + 0.4 * rng.normal(size=targets.shape)
+            for strength in (0.8, 1.6)
+        ]
+        return bootstrap_metrics(logits, targets, {}, ["map"], n_resamples=100, seed=seed)
+
+    results = [draw(seed) for seed in range(40)]
+    figures = [float(np.diff(result.values[:, 0])[0]) for result in results]
+    truth, plain, moved = np.mean(figures), 0, 0
+    for result, figure in zip(results, figures, strict=True):
+        resampled = np.diff(result.of("map"), axis=0)[0]
+        low, high = percentile_interval(resampled, 0.9)
+        plain += low <= truth <= high
+        low, high = percentile_interval(resampled, 0.9, estimate=figure)
+        assert low < figure < high
+        moved += low <= truth <= high
+    assert plain / 40 < 0.75
+    assert moved / 40 > 0.8
+
+
 def test_clusters_widen_the_interval_when_rows_are_copies():
     logits, targets = random_case(12, n=40, prevalence=0.4, missing=0.0)
     copies = np.repeat(np.arange(40), 25)

@@ -100,8 +100,8 @@ def fit_platt(logits: Scores, targets: NDArray[Any], guard: float) -> Recalibrat
     Returns
     -------
     Recalibration
-        A label without positives or without negatives has the pooled map; that one is the
-        identity where nothing is known at all.
+        A label without a known entry has the pooled map. The identity where there are no
+        positives, or no negatives, of any label.
 
     Notes
     -----
@@ -131,7 +131,7 @@ def fit_platt(logits: Scores, targets: NDArray[Any], guard: float) -> Recalibrat
     slopes, intercepts = _logistic(
         scores, *guarded_targets(targets, prior, guard), slope, intercept
     )
-    fitted = (targets == 1).any(axis=0) & (targets == 0).any(axis=0)
+    fitted = _fitted(targets)
     return Recalibration.straight(
         np.where(fitted, slopes, slope), np.where(fitted, intercepts, intercept)
     )
@@ -153,7 +153,7 @@ def fit_isotonic(logits: Scores, targets: NDArray[Any], guard: float) -> Recalib
     """
     platt = fit_platt(logits, targets, guard)
     mixed, weights = guarded_targets(targets, expit(platt.apply(logits)), guard)
-    fitted = (targets == 1).any(axis=0) & (targets == 0).any(axis=0)
+    fitted = _fitted(targets)
     knots = [
         _curve(logits[:, label], mixed[:, label], weights[:, label])
         if fitted[label]
@@ -167,6 +167,16 @@ def fit_isotonic(logits: Scores, targets: NDArray[Any], guard: float) -> Recalib
         np.concatenate([after for _, after in knots]),
         np.cumsum([0, *(len(before) for before, _ in knots)]),
     )
+
+
+def _fitted(targets: NDArray[Any]) -> NDArray[np.bool_]:
+    """Labels with a map of their own: with a known entry, where there are both kinds at all.
+
+    One without positives too, or seeing none of a label would make it likelier than seeing one.
+    """
+    if not ((targets == 1).any() and (targets == 0).any()):
+        return np.zeros(targets.shape[1], dtype=bool)
+    return np.asarray((targets >= 0).any(axis=0))
 
 
 def _curve(scores: Scores, targets: Floats, weights: Floats) -> tuple[Floats, Floats]:

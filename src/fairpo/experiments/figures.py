@@ -155,7 +155,8 @@ class LogitFigures:
             self._found[id(end)].resampled.of(key)[0] - self._found[id(start)].resampled.of(key)[0]
             for end, start in zip(ends, starts, strict=True)
         ]
-        low, high = percentile_interval(np.mean(differences, axis=0), LEVEL)
+        estimate = float(np.mean(self.values(key, ends) - self.values(key, starts)))
+        low, high = percentile_interval(np.mean(differences, axis=0), LEVEL, estimate=estimate)
         return float(low), float(high)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -138,6 +138,41 @@ def methods_of(seeds: Sequence[SeedResults]) -> list[str]:
 def results_of(seeds: Sequence[SeedResults], method: str) -> list[tuple[SeedResults, MethodResult]]:
     """The seeds under which a method has a result; one that crashed has none."""
     return [(seed, result) for seed in seeds for result in seed.results if result.method == method]
+
+
+def common_seeds(seeds: Sequence[SeedResults]) -> tuple[list[SeedResults], list[str]]:
+    """Seeds under which all methods have a result, so that every figure is over the same ones.
+
+    Where there is no such seed, the methods with the fewest results are left out until there is.
+
+    Parameters
+    ----------
+    seeds : sequence of SeedResults
+        At least one; trials that failed have no result in it.
+
+    Returns
+    -------
+    (seeds, notes)
+        The seeds, with results of the methods that are left, and what was left out.
+    """
+    methods = methods_of(seeds)
+    whole = list(seeds)
+    while not (whole := [s for s in seeds if {r.method for r in s.results} >= {*methods}]):
+        methods.remove(min(methods, key=lambda method: len(results_of(seeds, method))))
+    notes = [
+        f"{method} has no figures: it failed under every seed of the others."
+        for method in methods_of(seeds)
+        if method not in methods
+    ]
+    without = [str(seed.seed) for seed in seeds if all(seed is not kept for kept in whole)]
+    if without:
+        notes.append(
+            f"seed{'s' if len(without) > 1 else ''} {', '.join(without)} left out of all figures: "
+            "a trial failed there."
+        )
+    return [
+        replace(seed, results=[r for r in seed.results if r.method in methods]) for seed in whole
+    ], notes
 
 
 def silent(_: str, __: int) -> EpochCallback:

@@ -26,6 +26,7 @@ from fairpo.experiments.runner import (
     MethodResult,
     ModelScores,
     SeedResults,
+    common_seeds,
     methods_of,
     results_of,
 )
@@ -43,6 +44,7 @@ MOST_LISTED_LABELS = 2000
 """Above this ``per_label`` holds the labels with the most test positives, half from each group."""
 
 MOST_NAMED = 20
+LEVEL_OF_TESTS = 0.05
 FEWEST_SEEDS_FOR_T = 5
 """Below this a t interval over seeds says next to nothing."""
 
@@ -63,6 +65,7 @@ def summarise(
     data : MultiLabelData
     plan : Plan
     seeds : sequence of SeedResults
+        Those under which every method has a result count; the others are told in the notes.
     kind : "comparison" or "run"
     command : str
         How to run it again.
@@ -73,6 +76,7 @@ def summarise(
     -------
     dict, JSON-able; metric values are fractions, null where undefined
     """
+    seeds, left_out = common_seeds(seeds)
     groups = seeds[0].groups
     test = data.rows("test")
     clusters = None if data.clusters is None else data.clusters[test]
@@ -103,7 +107,7 @@ def summarise(
         "groups": _group_names(groups, data.label_names),
         "reference_method": REFERENCE,
         "preset": plan.preset,
-        "seeds": list(plan.seeds),
+        "seeds": [seed.seed for seed in seeds],
         "version": fairpo.__version__,
         "command": command,
         "settings": {
@@ -127,7 +131,7 @@ def summarise(
         "per_label": _per_label(data, seeds, figures, groups),
         "trace": _traces(seeds),
         "undefined": _undefined(data, seeds, groups),
-        "notes": _notes(seeds, groups, data),
+        "notes": [*_notes(seeds, groups, data, claims), *left_out],
         "evidence": gather_evidence(data, seeds, figures, processes),
     }
 
@@ -226,6 +230,8 @@ def _cell(
     }
     if len(by_seed) >= FEWEST_SEEDS_FOR_T:
         cell["seeds_low"], cell["seeds_high"] = _t_interval(by_seed)
+    elif len(by_seed) > 1:
+        cell["seeds_sd"] = none_if_nan(float(by_seed.std(ddof=1)))
     return cell
 
 
@@ -339,15 +345,24 @@ def _undefined(
     }
 
 
-def _notes(seeds: Sequence[SeedResults], groups: LabelGroups, data: MultiLabelData) -> list[str]:
+def _notes(
+    seeds: Sequence[SeedResults],
+    groups: LabelGroups,
+    data: MultiLabelData,
+    claims: dict[str, Any] | None,
+) -> list[str]:
     notes = list(seeds[0].notes)
     privileged = set(groups.privileged.tolist())
     if len(privileged) == data.n_labels:
         notes.append("Every label is privileged: there is no label to hold to the reference.")
+    if claims and claims["labels"] and data.n_labels > LEVEL_OF_TESTS * claims["n_permutations"]:
+        notes.append(
+            f"{claims['n_permutations']:,} swaps cannot tell a change of any single one of "
+            f"{data.n_labels} labels from chance, as p is corrected over labels. Set "
+            f"n_permutations to {round(data.n_labels / LEVEL_OF_TESTS)} or more."
+        )
     for method in methods_of(seeds):
         results = [result for _, result in results_of(seeds, method)]
-        if len(results) < len(seeds):
-            notes.append(f"{method}: only {len(results)} of {len(seeds)} seeds have a result.")
         for text in dict.fromkeys(note for result in results for note in result.notes):
             count = sum(text in result.notes for result in results)
             notes.append(f"{method} ({count} of {len(seeds)} seeds): {text}")

@@ -31,7 +31,7 @@ from fairpo.objectives.catalogue import REFERENCE
 from fairpo.training.fit import Reference, train_reference
 
 _NOT_ITS_RESULT = {"device", "checkpoint_seconds", "reference_cache_mb"}
-_OF_METHODS = {"epochs", "learning_rate", "tolerance_points"}
+_OF_METHODS = {"epochs", "learning_rate", "tolerance_points", "reference_is_candidate"}
 
 
 @dataclass(frozen=True)

@@ -133,6 +133,12 @@ def train_reference(
         checkpoint=checkpoint,
     )
     policy.load_state_dict(training.selected_state)
+    if training.selector.best_epoch + settings.patience > settings.reference_epochs:
+        notes.append(
+            f"the reference was best in epoch {training.selector.best_epoch} of at most "
+            f"{settings.reference_epochs}: it may not have learnt all it can, and methods that "
+            "start from it may gain by training longer alone. Raise reference_epochs."
+        )
     return head_reference(policy, data, settings, training, notes)
 
 
@@ -276,7 +282,9 @@ def train_method(
         epochs=settings.epochs,
         learning_rate=settings.learning_rate,
         score=score,
-        selector=Selector(start, settings.tolerance_points / 100),
+        selector=Selector(
+            start, settings.tolerance_points / 100, candidate=settings.reference_is_candidate
+        ),
         on_epoch=on_epoch,
         checkpoint=checkpoint,
     )
