@@ -66,7 +66,7 @@ def test_evaluation_of_the_run_and_its_reference(folder):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["train", "small.npz", "--out", "x", "--set", "widht=3"], "Did you mean 'width'"),
+        (["train", "small.npz", "--out", "x", "--set", "widths=3"], "Did you mean 'width'"),
         (["train", "small.npz", "--out", "run"], "already holds a run"),
         (["train", "small.npz", "--out", "x", "--method", "dpp"], "Did you mean 'dpo'"),
         (["sample", "run", "small.npz", "--out", "x.csv"], "must end in .jsonl"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import fairpo
 from fairpo._checks import value_error
 from fairpo.data.base import MultiLabelData
 from fairpo.groups import PrivilegedRule
@@ -90,6 +91,7 @@ def fit_label_sets(
         history += [{"of": method, **record} for record in trained.descent.epochs]
         notes += [note for note in trained.notes if note not in notes]
     config = SetRunConfig(
+        version=fairpo.__version__,
         method=method,
         options=dict(options or {}),
         n_features=data.n_features,

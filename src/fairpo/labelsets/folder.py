@@ -14,7 +14,6 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from fairpo import __version__
 from fairpo._checks import file_error
 from fairpo.data.base import FeatureName
 from fairpo.data.options import DataOptions
@@ -40,7 +39,7 @@ class SetRunConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["labelsets"] = "labelsets"
-    version: str = __version__
+    version: str
     method: str
     options: dict[str, Any] = {}
     privileged: str

@@ -141,7 +141,7 @@ class NetworkSets:
             context.repeat_interleave(k, 0),
             sets.flatten(0, 1),
             constraints=self.constraints,
-            first_row=int(numbers[0]) * k,
+            numbers=(numbers[:, None] * k + torch.arange(k)).flatten(),
         )
         return known.values.view(n_rows, k), known.standard_errors.view(n_rows, k)
 

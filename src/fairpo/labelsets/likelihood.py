@@ -119,7 +119,8 @@ def log_likelihoods(generator: LabelSetGenerator, rows: SetRows) -> Tensor:
     for start in range(0, len(rows), size):
         features, sets = rows.batch(np.arange(start, min(start + size, len(rows))), device)
         context = generator.context(features)
-        known = set_log_probs(generator, context, sets, first_row=start)
+        numbers = torch.arange(start, start + len(sets))
+        known = set_log_probs(generator, context, sets, numbers=numbers)
         values.append(known.values.cpu())
     return torch.cat(values)
 

@@ -187,9 +187,7 @@ class _HeldOutPairs:
         context = generator.context(self._features)
         pairs = self._pairs
         chosen = set_log_probs(generator, context, self._sets).values[pairs.row]
-        rejected = set_log_probs(
-            generator, context[pairs.row], pairs.rejected, first_row=pairs.row
-        ).values
+        rejected = set_log_probs(generator, context[pairs.row], pairs.rejected).values
         right = ((chosen - rejected).sign().double() + 1) / 2
         return PairAccuracy(
             float(right[self._privileged].mean()),

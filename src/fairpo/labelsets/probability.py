@@ -87,7 +87,7 @@ def set_log_probs(
     exact_labels: int = EXACT_LABELS,
     n_orders: int = N_ORDERS,
     seed: int = 0,
-    first_row: int | Tensor = 0,
+    numbers: Tensor | None = None,
 ) -> SetLogProbs:
     """Log-probability of each set, summed over orders.
 
@@ -104,9 +104,11 @@ def set_log_probs(
         Largest set that is summed over all orders.
     n_orders : int
         Orders drawn for each larger set.
-    seed, first_row : int
-        Of those draws, which depend on a set's place among all sets (``first_row`` of the first
-        one here; or an int64 tensor (n,) of all places), so that they do not depend on blocks.
+    seed : int
+        Of those draws.
+    numbers : int64 tensor, shape (n,), optional
+        What sets are called in the draws, so that these do not depend on how sets are split;
+        their places here when not given.
 
     Returns
     -------
@@ -115,7 +117,7 @@ def set_log_probs(
         of the mean weight, with the drawn orders held.
     """
     rules = constraints or SetConstraints(generator.n_labels)
-    numbers = torch.arange(len(sets)) + first_row
+    called = torch.arange(len(sets)) if numbers is None else numbers.cpu()
     allowed = rules.allows(sets)
     never = (~allowed).nonzero()[:, 0]
     values = context.new_full((len(never),), -torch.inf, dtype=_full(context.dtype))
@@ -130,7 +132,7 @@ def set_log_probs(
                 values = _summed(*where)
                 parts.append(SetLogProbs(values, torch.zeros_like(values)))
             else:
-                parts.append(_estimated(*where, n_orders, seed, numbers[block.cpu()]))
+                parts.append(_estimated(*where, n_orders, seed, called[block.cpu()]))
             places.append(block)
     order = torch.cat(places).argsort()
     values, errors = (torch.cat(part)[order] for part in zip(*parts, strict=True))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fairpo._checks import value_error
-from fairpo.data.base import MultiLabelData, feature_rows
+from fairpo.data.base import MultiLabelData, block_rows, feature_rows
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,8 @@ def complete_rows(data: MultiLabelData, split: str) -> tuple[SetRows, str]:
         No row is left.
     """
     rows = data.rows(split)
-    whole = np.array([(data.targets_of(part) >= 0).all(axis=1) for part in rows[:, None]])[:, 0]
+    blocks = np.split(rows, range(block_rows(data.n_labels), len(rows), block_rows(data.n_labels)))
+    whole = np.concatenate([(data.targets_of(part) >= 0).all(axis=1) for part in blocks])
     left_out = int((~whole).sum())
     if not whole.any():
         raise value_error(
