@@ -150,6 +150,11 @@ def test_objectives_load_nothing_heavier_than_torch_and_numpy():
     assert not loaded_by("from fairpo import make_objective, LabelPartition") & heavy
 
 
+def test_a_set_generator_loads_nothing_heavier_than_torch_and_numpy():
+    heavy = {"sklearn", "scipy", "pandas", "altair", "typer", "rich", "transformers"}
+    assert not loaded_by("from fairpo.labelsets import LabelSetGenerator, set_log_probs") & heavy
+
+
 def test_the_report_needs_no_torch():
     assert "torch" not in loaded_by("import fairpo.report.html")
 
