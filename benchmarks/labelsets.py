@@ -2,7 +2,7 @@
 
 On the ambiguous digit scenes, where the true distribution over sets is known: one table of
 everything that ``fairpo.labelsets.evaluate_sets`` measures, means over seeds of scenes and
-training, and one of how long things take. About four minutes a seed on one core.
+training, and one of how long things take. About six minutes a seed on one core.
 """
 
 import argparse
