@@ -129,6 +129,19 @@ def _figures(record: dict[str, Any]) -> str:
     return f"loss {record['loss']:.3f}, weights {weights}, mAP {scores}"
 
 
+def epoch_line(say_each: int) -> Callable[[dict[str, Any]], None]:
+    """Say, every so many epochs, what an epoch measured."""
+
+    def show(record: dict[str, Any]) -> None:
+        if record["epoch"] % say_each == 0:
+            figures = ", ".join(
+                f"{name} {value:.3f}" for name, value in record.items() if name != "epoch"
+            )
+            say(f"epoch {record['epoch']}: {figures}")
+
+    return show
+
+
 def print_study(metrics: dict[str, Any]) -> None:
     """Print the tables of a study: one, or one for each variant."""
     if "variants" not in metrics:

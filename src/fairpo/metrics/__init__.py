@@ -9,6 +9,7 @@ when it is over all labels.
 - ``calibration``: Brier score, expected calibration error, reliability curves;
 - ``row_metrics``: the metrics that are ratios of sums over rows;
 - ``frame``: :class:`LabelFrame`, metrics x groups as one table, with what is undefined named;
+- ``label_sets``: several generated sets a row: coherence, diversity, coverage, calibration;
 - ``top_k``: the labels ranked first in each row, P@k and nDCG@k;
 - ``label_blocks``: average precision and rankings from one pass over blocks of very many labels;
 - ``bootstrap``: the same metrics on resampled rows, for intervals of differences between runs;

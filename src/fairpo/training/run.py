@@ -481,4 +481,8 @@ def read_config(folder: Path) -> RunConfig:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         raise file_error(path, f"cannot be read ({error})") from error
+    if isinstance(values, dict) and values.get("kind") == "labelsets":
+        raise file_error(
+            folder, "holds a set generator", "Read it with FairPOLabelSetGenerator.load."
+        )
     return build_settings(RunConfig, values)
