@@ -158,7 +158,7 @@ def test_a_report_that_cannot_be_written_costs_no_figure(data, tmp_path):
             "overrides of fairpo-dpo must leave .* to all methods, got seed",
         ),
         ({"overrides": {"fairpo-dpo": {"epochs": 3}}}, "must leave .* to all methods, got epochs"),
-        ({"overrides": {"asel": {"gamma_negative": 3}}}, "method 'asel' is not among"),
+        ({"overrides": {"asl2": {"gamma_negative": 3}}}, "method 'asl2' is not among"),
         ({"overrides": {"fairpo-dpo": {"betta": 3}}}, "option 'betta' is not among"),
         ({"options": {"betta": 1}}, "option 'betta' is not among"),
         ({"options": {"beta": -1}}, "FairPOSettings.beta must be greater than 0"),

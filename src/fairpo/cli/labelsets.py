@@ -128,10 +128,10 @@ def sample(
     import numpy as np
 
     from fairpo._checks import file_error
+    from fairpo._files import write_atomic
     from fairpo.cli.show import print_json
     from fairpo.data.base import feature_rows
     from fairpo.labelsets import NetworkSets, SetConstraints, load_set_run
-    from fairpo.models.checkpoint import write_atomic
     from fairpo.training.alignment import align_features
 
     if out.suffix != ".jsonl":

@@ -15,6 +15,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fairpo._checks import file_error
+from fairpo._files import write_atomic
 from fairpo.data.base import FeatureName
 from fairpo.data.options import DataOptions
 from fairpo.groups import LabelGroup, LabelGroups
@@ -24,7 +25,6 @@ from fairpo.models.checkpoint import (
     load_weights,
     read_json,
     verify_checksums,
-    write_atomic,
     write_json,
     write_weights,
 )
