@@ -26,6 +26,7 @@ FLOORS = {
     "training": 3,
     "estimator": 4,
     "hf": 4,
+    "generation": 4,
     "experiments": 5,
     "report": 6,
     "cli": 7,
@@ -44,6 +45,10 @@ FORBIDDEN = {
     ("data", "objectives"),
     ("hf", "estimator"),
     ("estimator", "hf"),
+    ("generation", "estimator"),
+    ("generation", "hf"),
+    ("estimator", "generation"),
+    ("hf", "generation"),
     ("cli", "estimator"),
     ("cli", "hf"),
     ("experiments", "estimator"),
@@ -144,6 +149,12 @@ def test_the_report_needs_no_torch():
 
 def test_decisions_need_no_torch():
     assert "torch" not in loaded_by("import fairpo.decisions")
+
+
+def test_generation_is_light_until_something_is_used():
+    heavy = {"torch", "transformers", "datasets", "peft"}
+    assert not loaded_by("import fairpo.generation") & {*heavy, "numpy", "scipy"}
+    assert not loaded_by("from fairpo.generation import PreferencePairs, load_pairs") & heavy
 
 
 def test_every_public_name_is_there():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import csv
 import fnmatch
-import json
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from fairpo.data.base import (
     compact_targets,
     default_label_names,
 )
+from fairpo.data.json_lines import read_json_lines
 from fairpo.data.labels import multi_hot, names_to_targets
 from fairpo.data.options import DataOptions
 
@@ -243,24 +243,7 @@ def _lines(path: Path, separator: str, n_rows: int) -> NDArray[np.int64]:
 
 
 def _read_jsonl(path: Path, pandas: Any, _: set[str]) -> Frame:
-    rows, lines = [], []
-    try:
-        with path.open(encoding="utf-8-sig") as stream:
-            for number, line in enumerate(stream, 1):
-                if not line.strip():
-                    continue
-                try:
-                    row = json.loads(line)
-                    if "\\u" in line:  # half a character can be written so, and not be encoded
-                        json.dumps(row, ensure_ascii=False).encode()
-                except (ValueError, RecursionError) as error:
-                    raise file_error(path, f"line {number}: not valid JSON ({error})") from error
-                if not isinstance(row, dict):
-                    raise file_error(path, f"line {number}: must be an object, got {line[:30]!r}")
-                rows.append(row)
-                lines.append(number)
-    except UnicodeDecodeError as error:
-        raise file_error(path, f"is not UTF-8 ({error})", "Save it as UTF-8.") from error
+    rows, lines = read_json_lines(path)
     return Frame(path, pandas.DataFrame(rows), np.array(lines, dtype=np.int64), "line")
 
 

@@ -47,8 +47,7 @@ def read(source: str | Path, options: DataOptions) -> MultiLabelData:
     FairPOFileError
     """
     datasets = require("datasets", extra="text", purpose="reading Hugging Face data sets")
-    loaded = _load(datasets, str(source), options)
-    parts: dict[str, Any] = dict(loaded) if isinstance(loaded, Mapping) else {"train": loaded}
+    parts = open_parts(str(source), options)
     known = {name: part for name, part in parts.items() if name in SPLIT_NAMES}
     if not known:
         raise file_error(source, f"has the splits {', '.join(parts)}; none is train")
@@ -82,7 +81,20 @@ def read(source: str | Path, options: DataOptions) -> MultiLabelData:
     )
 
 
-def _load(datasets: Any, source: str, options: DataOptions) -> Any:
+def open_parts(source: str, options: DataOptions) -> dict[str, Any]:
+    """Open the parts of a data set by name: the splits it has, or all of it as "train".
+
+    Raises
+    ------
+    FairPOFileError
+        It is not there, not a data set, or on the network without ``fetch``.
+    """
+    datasets = require("datasets", extra="text", purpose="reading Hugging Face data sets")
+    loaded = _open(datasets, source, options)
+    return dict(loaded) if isinstance(loaded, Mapping) else {"train": loaded}
+
+
+def _open(datasets: Any, source: str, options: DataOptions) -> Any:
     name = source.removeprefix(PREFIX)
     path = options.find(name)
     try:
