@@ -13,36 +13,36 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fairpo._checks import FairPOValueError, type_error, unknown_name, value_error
-from fairpo._optional import require
 from fairpo.groups import LabelGroups, parse_privileged
 from fairpo.hf.card import model_card
 from fairpo.hf.checks import check_groups, check_model, check_positives, check_reference
 from fairpo.hf.config import FairPOConfig
 from fairpo.hf.evaluation import Evaluation, objective_loss
 from fairpo.hf.examples import (
+    FOLDER,
     LABELS,
     REFERENCE,
     CheckedCollator,
-    InOrder,
     WithReferenceLogits,
     batch_targets,
     column_targets,
     compact,
-    has_column,
-    is_indexed,
+    inputs_of,
 )
-from fairpo.hf.reference import Reference, check_same_labels, initial_reference, saved_reference
-from fairpo.hf.reference_cache import FOLDER, cached_logits, inputs_of
+from fairpo.hf.reference import Reference, check_same_labels, saved_reference
 from fairpo.hf.trainable import freeze, keep_frozen_statistics
 from fairpo.metrics import LabelFrame, average_precision
 from fairpo.models.checkpoint import write_atomic
 from fairpo.objectives import Objective, make_objective
 from fairpo.objectives.catalogue import get_method
 from fairpo.objectives.group_objective import StepSums
+from fairpo.training.adapters import has_adapters, with_adapters
 from fairpo.training.distributed import same_weights
+from fairpo.training.in_order import InOrder, has_column, is_indexed
 from fairpo.training.label_counts import count_labels
 from fairpo.training.objective_trainer import ObjectiveTrainer
 from fairpo.training.random_state import same_random_state_after
+from fairpo.training.reference_cache import cached_answers
 
 
 class FairPOTrainer(ObjectiveTrainer):
@@ -234,10 +234,11 @@ class FairPOTrainer(ObjectiveTrainer):
                 got=type(dataset).__name__,
                 do="Set precompute_reference_logits=False.",
             )
-        logits = cached_logits(
+        logits = cached_answers(
             Path(self.args.output_dir) / FOLDER,
             f"{self.identity()['reference'][:16]}{self.accelerator.mixed_precision}",
             self._in_order(dataset),
+            inputs_of,
             lambda inputs: self._reference_logits(self._prepare_inputs(inputs)),
             len(self._names),
             self.args.device,
@@ -526,7 +527,7 @@ class FairPOTrainer(ObjectiveTrainer):
                 return
             if self._reference_in_words == "none":
                 self._reference_in_words = "the model as it was before this training"
-            passing = ahead and not _has_adapters(self.model)
+            passing = ahead and not has_adapters(self.model)
             self._reference = Reference(self.model) if passing else self._initial_reference()
         if ahead and self._reference is not None:
             for dataset in self._datasets():
@@ -535,10 +536,10 @@ class FairPOTrainer(ObjectiveTrainer):
             self._reference = None
 
     def _initial_reference(self) -> Reference:
-        example = None
-        if is_indexed(self.train_dataset):
-            example = self._prepare_inputs(inputs_of(self._in_order(self.train_dataset).first()))
-        return initial_reference(self.model, example)
+        if not is_indexed(self.train_dataset):
+            return Reference.initial(self.model, None)
+        example = self._prepare_inputs(inputs_of(self._in_order(self.train_dataset).first()))
+        return Reference.initial(self.model, lambda model: model(**example).logits)
 
     def _reference_logits(self, inputs: dict[str, Any]) -> Tensor:
         reference = self._reference or Reference(self.model)  # before training the policy itself
@@ -555,29 +556,12 @@ class FairPOTrainer(ObjectiveTrainer):
         return examples.put_together(pieces, len(self._names), self.args.device)
 
 
-def _has_adapters(model: Any) -> bool:
-    return hasattr(model, "disable_adapter")
-
-
 def _with_trainable(model: Any, trainable: str, peft_config: Any) -> Any:
-    if peft_config is None and not _has_adapters(model):
+    if peft_config is None and not has_adapters(model):
         freeze(model, trainable)
         return model
     if trainable != "all":
         raise value_error(
             "trainable", must="be 'all' with adapters, which decide it", got=repr(trainable)
         )
-    if peft_config is None:
-        return model
-    if _has_adapters(model):
-        raise value_error(
-            "peft_config", must="be left out for a model that has adapters", got="a configuration"
-        )
-    peft = require("peft", extra="vision", purpose="adapters")
-    if not isinstance(peft_config, peft.PeftConfig):
-        raise type_error(
-            "peft_config",
-            must="be a peft.PeftConfig, such as peft.LoraConfig(...)",
-            got=type(peft_config).__name__,
-        )
-    return peft.get_peft_model(model, peft_config)
+    return model if peft_config is None else with_adapters(model, peft_config, extra="vision")
