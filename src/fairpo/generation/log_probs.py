@@ -86,9 +86,8 @@ def head_log_probs(
         ``hidden`` elsewhere. Equal to ``log_softmax`` of the logits at the targets, with its
         gradient. Memory beyond inputs and gradients is that of some chunks of logits.
     """
-    scores: Tensor = _HeadLogProbs.apply(
-        hidden, weight, bias, targets, transform or LogitTransform()
-    )
+    apply: Any = _HeadLogProbs.apply
+    scores: Tensor = apply(hidden, weight, bias, targets, transform or LogitTransform())
     return scores
 
 
@@ -107,7 +106,8 @@ def logit_log_probs(logits: Tensor, rows: Tensor, targets: Tensor) -> Tensor:
     float tensor, shape (tokens,)
         In float32 at least. No second copy of the logits is made, but for their gradient.
     """
-    scores: Tensor = _LogitLogProbs.apply(logits, rows, targets)
+    apply: Any = _LogitLogProbs.apply
+    scores: Tensor = apply(logits, rows, targets)
     return scores
 
 
