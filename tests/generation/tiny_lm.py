@@ -11,29 +11,11 @@ from fairpo.generation import FairPOGenerationConfig, FairPOGenerationTrainer
 from fairpo.generation.preferences import PreferencePairs
 
 NAMES = ("polite", "short", "rhymes", "kind")
-WORDS = [
-    "please",
-    "thanks",
-    "hello",
-    "sir",
-    "madam",
-    "go",
-    "away",
-    "now",
-    "the",
-    "sea",
-    "is",
-    "blue",
-    "red",
-    "green",
-    "and",
-    "tea",
-    "for",
-    "me",
-]
+WORDS = "please thanks hello sir madam go away now the sea is blue red green and tea for me"
+WORDS = WORDS.split()
 TEMPLATE = (
-    "{% for m in messages %}<{{ m['role'] }}> {{ m['content'] }}{{ eos_token }}{% endfor %}"
-    "{% if add_generation_prompt %}<assistant> {% endif %}"
+    "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}{{ eos_token }}{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{% endif %}"
 )
 SIZES = {
     "hidden_size": 16,
@@ -42,6 +24,10 @@ SIZES = {
     "num_attention_heads": 2,
     "num_key_value_heads": 1,
     "max_position_embeddings": 64,
+    "vocab_size": 320,
+    "pad_token_id": 3,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
 }
 FAMILIES = {
     "Llama": (transformers.LlamaConfig, {}),
@@ -81,13 +67,7 @@ def tokenizer(**changes):
 def model(family="Llama", seed=0, **changes):
     torch.manual_seed(seed)
     kind, more = FAMILIES[family]
-    config = kind(
-        vocab_size=320,
-        pad_token_id=3,
-        bos_token_id=1,
-        eos_token_id=2,
-        **{**SIZES, **more, **changes},
-    )
+    config = kind(**{**SIZES, **more, **changes})
     made = transformers.AutoModelForCausalLM.from_config(config, attn_implementation="eager")
     made.generation_config.pad_token_id = 3
     return made

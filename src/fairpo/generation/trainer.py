@@ -508,7 +508,7 @@ class FairPOGenerationTrainer(ReportedTrainer):
 def _prepared(model: Any, args: FairPOGenerationConfig, peft_config: Any) -> Any:
     if peft_config is not None:
         model = with_adapters(model, peft_config, extra="generation")
-    if has_adapters(model) and args.gradient_checkpointing:
+    if has_adapters(model) and args.activation_checkpointing:
         model.enable_input_require_grads()  # or no gradient reaches what is recomputed
     if args.disable_dropout:
         for module in model.modules():

@@ -114,7 +114,11 @@ def load_saved(folder: str, policy: Any, advice: str) -> Any:
         )
     try:
         model, found = kind.from_pretrained(
-            folder, use_safetensors=True, local_files_only=True, output_loading_info=True
+            folder,
+            attn_implementation=policy.config._attn_implementation,  # to round as it does
+            use_safetensors=True,
+            local_files_only=True,
+            output_loading_info=True,
         )
     except Exception as error:  # transformers raises errors of many kinds here
         reason = str(error).strip().splitlines()[0][:200]
