@@ -2,13 +2,12 @@
 
 import pytest
 import torch
+import trl
 from datasets import Dataset
 
 from fairpo.generation import FairPOGenerationConfig
 from fairpo.generation.tokens import PairCollator, PairExamples, sequences_of, tokenize_pairs
 from tests.generation import tiny_lm
-
-trl = pytest.importorskip("trl")
 
 # TRL 1.16 has a default under a name that transformers 5.23 gave up.
 pytestmark = pytest.mark.filterwarnings("ignore:`gradient_checkpointing` is deprecated")
