@@ -14,6 +14,7 @@ The rooms, from the ground up:
 - :mod:`fairpo.training`: the loop, and runs on disk.
 - :mod:`fairpo.estimator`: the scikit-learn door.
 - :mod:`fairpo.hf`: the Hugging Face door.
+- :mod:`fairpo.generation`: language models with several attributes.
 - :mod:`fairpo.experiments`, :mod:`fairpo.report`, :mod:`fairpo.cli`: comparing, showing, typing.
 """
 

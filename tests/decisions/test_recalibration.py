@@ -120,21 +120,36 @@ def test_a_label_that_ranks_backwards_keeps_a_positive_slope(fit):
     logits, targets = small_case(4, missing=0)
     targets[:, 1] = logits[:, 1] < np.quantile(logits[:, 1], 0.3)
     fitted = fit(logits, targets, 5.0)
-    pooled = fit_platt(logits, np.where(np.arange(5) == 4, 0, targets), 5.0).slope[4]
+    unknown = np.full((len(targets), 1), -1, dtype=np.int8)
+    pooled = fit_platt(
+        np.hstack([logits, logits[:, :1]]), np.hstack([targets, unknown]), 5.0
+    ).slope[5]
     assert fitted.slope[1] == pytest.approx(LEAST_SLOPE * pooled, rel=0.5)
     assert expit(fitted.apply(logits)[:, 1]).mean() == pytest.approx(0.3, abs=0.02)
 
 
 @FITS
-def test_labels_of_one_kind_have_the_pooled_map(fit):
+def test_a_label_of_which_nothing_is_known_has_the_pooled_map(fit):
     logits, targets = small_case(5)
-    targets[targets[:, 2] == 1, 2] = 0
-    targets[targets[:, 0] == 0, 0] = 1
-    targets[:, 4] = -1
+    targets[:, 0] = targets[:, 4] = -1
     fitted = fit(logits, targets, 20.0)
     for pair in (fitted.slope, fitted.intercept):
-        assert pair[0] == pair[2] == pair[4] != pair[1]
-    assert (np.diff(fitted.knots_start)[[0, 2, 4]] == 0).all()
+        assert pair[0] == pair[4] != pair[1]
+    assert (np.diff(fitted.knots_start)[[0, 4]] == 0).all()
+
+
+@FITS
+def test_the_fewer_positives_were_seen_the_fewer_are_expected(fit):
+    """None of a label too: seeing none must not make it likelier than seeing one."""
+    logits, targets = small_case(5, n=2000, missing=0)
+    rows = np.flatnonzero(targets[:, 2] == 1)
+    expected = []
+    for seen in (0, 1, 2, 5, 20, len(rows)):
+        targets[rows, 2] = 0
+        targets[rows[:seen], 2] = 1
+        expected.append(expit(fit(logits, targets, 20.0).apply(logits)[:, 2]).sum())
+    assert (np.diff(expected) > 0).all()
+    assert expected[0] < 21
 
 
 @FITS

@@ -6,7 +6,7 @@ import pytest
 from fairpo.data import MultiLabelData
 from fairpo.decisions import DecisionSettings
 from fairpo.experiments.claims import best_baseline, weigh_claims
-from fairpo.experiments.figures import LogitFigures
+from fairpo.experiments.figures import LogitFigures, judge
 from fairpo.experiments.pool import Processes
 from fairpo.experiments.runner import MethodResult, ModelScores, SeedResults
 from fairpo.groups import LabelPartition
@@ -89,7 +89,8 @@ def test_each_p_is_that_of_the_test_with_holm_over_methods(data, seeds, figures,
     for method in methods:
         models = [{r.method: r for r in seed.results}[method].selected for seed in seeds]
         firsts, seconds = (
-            [figures.of(model) for model in side] for side in (models, [s.start for s in seeds])
+            [judge(model, data, DecisionSettings()) for model in side]
+            for side in (models, [s.start for s in seeds])
         )
         result = paired_permutation_test(
             [model.logits for model in firsts],

@@ -7,7 +7,9 @@ import pytest
 
 from fairpo.experiments import evidence
 from fairpo.experiments.evidence import N_BINS, gather_evidence
+from fairpo.experiments.figures import BlockFigures, LogitFigures
 from fairpo.experiments.plan import Plan
+from fairpo.experiments.pool import Processes
 from fairpo.experiments.runner import MethodResult, ModelScores, SeedResults
 from fairpo.experiments.warning_signs import warning_signs
 from fairpo.groups import LabelGroup, LabelGroups, LabelPartition
@@ -45,6 +47,12 @@ def seed_results(data, groups, methods, seed=0, traces=None, fell_back=False):
     return SeedResults(seed, groups, start, [], results)
 
 
+def gather(data, plan, seeds, processes=None):
+    processes = processes or Processes()
+    figures = LogitFigures(data, seeds, plan.decisions, None, 100, processes)
+    return gather_evidence(data, seeds, figures, processes)
+
+
 @pytest.fixture
 def known(data):
     """Data with missing entries, groups, one seed of three models, and its evidence."""
@@ -55,11 +63,17 @@ def known(data):
     methods = {"bce-continued": scores(data, 1.2, 1), "fairpo-dpo": scores(data, 1.0, 2)}
     seed = seed_results(data, groups, methods)
     plan = Plan(data="small", methods=METHODS)
-    return data, plan, groups, seed, gather_evidence(data, plan, [seed])
+    return data, plan, groups, seed, gather(data, plan, [seed])
 
 
 def models(seed):
     return [result.selected for result in seed.results]
+
+
+def test_processes_change_nothing(known):
+    data, plan, _, seed, found = known
+    with Processes(2) as processes:
+        assert gather(data, plan, [seed], processes) == found
 
 
 def test_it_is_json_and_names_its_models(known):
@@ -141,7 +155,7 @@ def test_slices_are_judged_on_their_rows_alone(known):
     cameras = np.array(["hall", "yard", "only training"])[np.arange(400) % 2]
     cameras[:9] = "only training"
     object.__setattr__(data, "slices", {"camera": cameras})
-    (one,) = gather_evidence(data, plan, [seed])["slices"]
+    (one,) = gather(data, plan, [seed])["slices"]
     assert one["column"] == "camera"
     assert [each["category"] for each in one["categories"]] == ["hall", "yard"]
     test = data.rows("test")
@@ -169,7 +183,7 @@ def test_many_labels_are_limited_and_some_are_not_privileged(data, monkeypatch):
     plan = Plan(data="small", methods=("bce", "fairpo-dpo"))
     for privileged, wanted in (([0, 1, 2, 3, 4], 3), ([0], 1), ([0, 1, 2, 3, 4, 5], 4)):
         seed = seed_results(data, partition(*privileged), methods)
-        labels = [row["label"] for row in gather_evidence(data, plan, [seed])["labels"]]
+        labels = [row["label"] for row in gather(data, plan, [seed])["labels"]]
         assert len(labels) == 4
         assert sum(data.label_names.index(name) in privileged for name in labels) == wanted
 
@@ -178,7 +192,7 @@ def test_the_last_epoch_is_shown_where_the_reference_was_returned(data):
     groups = partition(0)
     seed = seed_results(data, groups, {"fairpo-dpo": scores(data, 1.0, 2)}, fell_back=True)
     plan = Plan(data="small", methods=("bce", "fairpo-dpo"))
-    found = gather_evidence(data, plan, [seed])
+    found = gather(data, plan, [seed])
     assert found["models"][1] == {"method": "fairpo-dpo", "epoch": "last"}
     assert found["calibration"][0] != found["calibration"][1]
 
@@ -192,7 +206,7 @@ def test_labels_without_positives_and_empty_groups_stay_finite(data):
     groups = LabelGroups([everything, LabelGroup("none", (), "protect")], 6)
     seed = seed_results(data, groups, {"fairpo-dpo": scores(data, 1.0, 2)})
     plan = Plan(data="small", methods=("bce", "fairpo-dpo"))
-    found = gather_evidence(data, plan, [seed])
+    found = gather(data, plan, [seed])
     json.dumps(found, allow_nan=False)
     last = {row["label"]: row for row in found["labels"]}
     assert [row["label"] for row in found["labels"]][-2:] == ["d", "e"]
@@ -214,7 +228,7 @@ def test_sampled_labels_have_no_scores_to_show(data):
     )
     start = ModelScores(figures, figures)
     seed = SeedResults(0, groups, start, [], [])
-    assert gather_evidence(data, Plan(data="small"), [seed]) is None
+    assert gather_evidence(data, [seed], BlockFigures(None, 100), Processes()) is None
 
 
 def trace(weight):

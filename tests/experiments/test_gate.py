@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from fairpo._checks import FairPOValueError, build_settings
 from fairpo.experiments.gate import GateSettings, judge
 from fairpo.groups import LabelPartition
-from fairpo.metrics import bootstrap_metrics, holm, percentile_interval
+from fairpo.metrics import bootstrap_metrics, holm
 
 N_LABELS = 12
 NAMES = [f"l{number}" for number in range(N_LABELS)]
@@ -41,7 +42,7 @@ def test_a_model_that_is_its_reference_passes_any_margin():
 
 def test_bounds_of_groups_are_those_of_the_paired_bootstrap():
     model, reference, targets = scene(1, n=500, noise=0.5)
-    clusters = np.arange(500) // 4
+    clusters = np.arange(500) // 4  # 125 of them
     result = verdict(model, reference, targets, clusters, level=0.9)
     both = bootstrap_metrics(
         [model, reference],
@@ -53,8 +54,9 @@ def test_bounds_of_groups_are_those_of_the_paired_bootstrap():
     )
     for check in result["checks"]:
         moved = np.subtract(*both.of(f"map/{check['group']}"))
-        low, high = percentile_interval(moved, 0.8)
-        assert check["low"] == pytest.approx(low) and check["high"] == pytest.approx(high)
+        reach = stats.t.ppf(0.9, 124) * moved.std(ddof=1) * np.sqrt(125 / 124)
+        assert check["low"] == pytest.approx(check["difference"] - reach)
+        assert check["high"] == pytest.approx(check["difference"] + reach)
         assert check["low"] < check["difference"] < check["high"]
 
 
@@ -67,7 +69,7 @@ def test_labels_are_judged_by_their_standard_errors_and_holm():
     difference = np.subtract(*both.values)[1:]
     labels = result["labels"]
     np.testing.assert_allclose([label["difference"] for label in labels], difference)
-    low = difference - 1.6448536 * error
+    low = difference - stats.t.ppf(0.95, 3999) * error * np.sqrt(4000 / 3999)
     np.testing.assert_allclose([label["low"] for label in labels], low, atol=1e-6)
     p_values = np.array([label["p_value"] for label in labels])
     np.testing.assert_allclose([label["p_adjusted"] for label in labels], holm(p_values))
@@ -128,6 +130,51 @@ def test_labels_with_few_positives_say_so_and_decide_nothing():
         model, reference, targets, max_drop_points=20, per_label=True, min_positives=19
     )
     assert harmed["failed"] == ["l4"]
+
+
+def test_a_gate_that_judges_no_label_decides_nothing():
+    model, reference, targets = scene(8, noise=0.1)
+    few = {"min_positives": 5000, "max_drop_points": 20}
+    result = verdict(model, reference, targets, per_label=True, **few)
+    assert {label["outcome"] for label in result["labels"]} == {"too few positives"}
+    assert result["outcome"] == "undecided"
+    assert [check["outcome"] for check in result["checks"]] == ["not asked", "too few positives"]
+    assert verdict(model, reference, targets, **few)["outcome"] == "undecided"
+
+
+def test_few_clusters_decide_nothing_unless_nothing_varies():
+    model, reference, targets = scene(9, noise=0.1)
+    for model_here, outcome in ((model, "undecided"), (reference, "pass")):
+        for n_clusters in (2, 9):
+            clusters = np.arange(len(targets)) % n_clusters
+            result = verdict(model_here, reference, targets, clusters, max_drop_points=20)
+            assert result["outcome"] == outcome
+    clusters = np.arange(len(targets)) % 10
+    assert verdict(model, reference, targets, clusters, max_drop_points=20)["outcome"] == "pass"
+
+
+def test_a_gain_of_rare_labels_at_the_margin_seldom_passes():
+    """Resamples repeat positives, which raises AP; plain percentiles would pass in most draws."""
+    n, n_labels = 600, 120
+    groups = LabelPartition.from_indices(range(n_labels), n_labels)
+    names = [str(label) for label in range(n_labels)]
+
+    def gain(seed, **asked):
+        rng = np.random.default_rng(seed)
+        targets = (rng.random((n, n_labels)) < 0.01).astype(np.int8)
+        shared = rng.normal(size=targets.shape)
+        model, reference = (
+            strength * targets + 0.9 * shared + 0.4 * rng.normal(size=targets.shape)
+            for strength in (1.6, 0.8)
+        )
+        settings = GateSettings(n_resamples=100, min_positives=2, **asked)
+        return judge(model, reference, targets, groups, names, settings)
+
+    truth = np.mean([gain(seed)["checks"][0]["difference"] for seed in range(40)])
+    found = [gain(100 + seed, min_gain_points=100 * truth) for seed in range(40)]
+    outcomes = [each["outcome"] for each in found]
+    assert outcomes.count("pass") <= 6
+    assert outcomes.count("fail") <= 6
 
 
 def test_models_that_are_equal_seldom_fail_though_there_are_many_labels():

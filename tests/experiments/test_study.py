@@ -117,6 +117,13 @@ def test_the_reference_and_ablations_are_added():
     )
 
 
+def test_the_reference_comes_first_wherever_it_is_named():
+    study = Study(methods=("fairpo-dpo", "bce", "asl"), **SETTINGS)
+    assert study.methods == ("bce", "fairpo-dpo", "asl")
+    setups = Study(kind="setups", setups={"a": {"methods": ["fairpo-dpo"]}}, **SETTINGS)
+    assert setups.variants()[0].plan.methods == ("bce", "fairpo-dpo")
+
+
 def test_variants():
     partitions = Study(kind="partitions", partitions=("rarest:20%", "a,b"), **SETTINGS)
     assert [(v.name, v.plan.privileged) for v in partitions.variants()] == [
@@ -193,7 +200,13 @@ def test_one_crash_is_recorded_and_the_rest_goes_on(tmp_path, monkeypatch):
     metrics = run(study, tmp_path)
     assert [r["method"] for r in records(tmp_path) if r["status"] == "failed"] == ["fairpo-dpo"]
     assert "MemoryError: no room" in records(tmp_path)[-1]["error"]
-    assert "fairpo-dpo: only 1 of 2 seeds have a result." in metrics["notes"]
+    assert "seed 1 left out of all figures: a trial failed there." in metrics["notes"]
+    assert metrics["seeds"] == [0]
+    alone = {row["method"]: row["cells"] for row in metrics["rows"] if row["epoch"] == "last"}
+    for row in metrics["per_label"]:
+        assert set(row["ap"]) == set(METHODS)
+    mean = np.mean([row["ap_last"]["fairpo-dpo"] for row in metrics["per_label"][:2]])
+    assert alone["fairpo-dpo"]["map/privileged"]["value"] == pytest.approx(mean)
     assert "fairpo-dpo 1 failed: MemoryError: no room" in metrics["notes"]
     assert metrics["failed"] == ["fairpo-dpo 1"]
     monkeypatch.undo()
@@ -202,6 +215,22 @@ def test_one_crash_is_recorded_and_the_rest_goes_on(tmp_path, monkeypatch):
     assert metrics["failed"] == []
     assert [r["status"] for r in records(tmp_path)].count("failed") == 1  # the ledger only grows
     assert not any("failed" in note for note in metrics["notes"])
+
+
+def test_methods_without_a_seed_in_common_are_left_out(tmp_path, monkeypatch):
+    study = Study(methods=METHODS, seeds=(0, 1), **SETTINGS)
+    run_trial = Bench.run_trial
+
+    def crashing(self, trial, groups):
+        if (trial.method, trial.seed) in {("bce-continued", 1), ("fairpo-dpo", 0)}:
+            raise MemoryError("no room")
+        return run_trial(self, trial, groups)
+
+    monkeypatch.setattr(Bench, "run_trial", crashing)
+    metrics = run(study, tmp_path)
+    assert [row["method"] for row in metrics["rows"]] == ["bce", "bce", "fairpo-dpo", "fairpo-dpo"]
+    assert metrics["seeds"] == [1]
+    assert "bce-continued has no figures" in str(metrics["notes"])
 
 
 def test_a_process_that_dies_takes_its_own_trial_only(tmp_path, monkeypatch):
@@ -253,6 +282,8 @@ def test_it_is_finished_for_these_data_and_this_reference_only(tmp_path):
     assert finished(folder, study, inputs_of(study, other)) is None
     np.save(path, np.random.default_rng(1).normal(size=(400, 6)))
     assert finished(folder, study, inputs_of(study, small())) is None
+    probabilities = study.model_copy(update={"reference_kind": "probs"})
+    assert inputs_of(probabilities, small()) != inputs_of(study, small())
     again = run(study, folder)
     assert again["per_label"][0]["reference_ap"] != metrics["per_label"][0]["reference_ap"]
     path.unlink()

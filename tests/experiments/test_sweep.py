@@ -14,8 +14,8 @@ import pytest
 from fairpo._checks import FairPOError, FairPOFileError, FairPOImportError, FairPOValueError
 from fairpo.experiments import sweep as sweeping
 from fairpo.experiments import sweep_store
-from fairpo.experiments.conduct import uncounted
 from fairpo.experiments.ledger import Ledger
+from fairpo.experiments.pool import uncounted
 from fairpo.experiments.study import read_study, write_study
 from fairpo.experiments.study_folder import check_folder, finished, inputs_of
 from fairpo.experiments.sweep import pareto_front, run_sweep

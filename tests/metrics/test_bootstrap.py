@@ -30,8 +30,8 @@ def random_case(seed=0, n=60, n_labels=4, missing=0.1, prevalence=0.2, levels=3)
 
 def drawn_weights(n_units, n_resamples, seed=0):
     """The resamples that ``bootstrap_metrics`` draws, one column each."""
-    blocks = bootstrap._weight_blocks(n_units, n_units, n_resamples, seed)
-    return np.concatenate([weights for _, weights in blocks], axis=1)
+    blocks = bootstrap._weight_blocks(n_units, n_resamples, seed)
+    return np.concatenate([part for _, parts in blocks for part in parts], axis=1)
 
 
 def frame_values(frame, metric):
@@ -175,9 +175,29 @@ def test_the_seed_decides():
 def test_blocks_of_resamples_change_nothing(monkeypatch):
     logits, targets = random_case(9)
     whole = bootstrap_metrics([logits], targets, GROUPS, n_resamples=11).resampled
-    monkeypatch.setattr(bootstrap, "BLOCK_BYTES", 3 * 4 * 60)
+    monkeypatch.setattr(bootstrap, "COLUMNS", 3)
+    parts = bootstrap_metrics([logits], targets, GROUPS, n_resamples=11).resampled
+    np.testing.assert_array_equal(parts[:, :6], whole[:, :6])  # of counts, which are exact
+    np.testing.assert_allclose(parts, whole, atol=1e-12)
+    monkeypatch.setattr(bootstrap, "BLOCK_BYTES", 3 * 2 * 60)
+    assert len(list(bootstrap._weight_blocks(60, 11, 0))) == 2
     blocks = bootstrap_metrics([logits], targets, GROUPS, n_resamples=11).resampled
-    np.testing.assert_allclose(blocks, whole, atol=1e-12)
+    np.testing.assert_array_equal(blocks, parts)
+
+
+def test_more_rows_than_16_bits_hold_are_counted_in_float32():
+    """One positive below many rows: clusters of 30,000 rows, drawn three times in a resample."""
+    n = 30_000
+    logits = np.concatenate([[0.0], np.full(3 * n, 1.0)])[:, None]
+    targets = np.eye(3 * n + 1, 1, dtype=np.int8)
+    clusters = np.repeat([0, 1, 2, 3], [1, n, n, n])
+    sampled = bootstrap_metrics(
+        [logits], targets, {}, ["map"], clusters=clusters, n_resamples=40
+    ).of("map")[0]
+    weights = drawn_weights(4, 40)
+    with np.errstate(invalid="ignore"):
+        expected = weights[0] / (weights[0] + n * weights[1:].sum(axis=0))
+    np.testing.assert_allclose(sampled, np.where(weights[0] > 0, expected, np.nan), rtol=1e-6)
 
 
 def test_a_label_without_a_positive_is_left_out_of_that_resample():
@@ -213,6 +233,34 @@ def test_interval_covers_the_truth_about_as_often_as_it_says():
         low, high = percentile_interval(result.of("label_accuracy")[0])
         hits += low <= truth <= high
     assert 0.88 <= hits / 200 <= 0.99
+
+
+def test_intervals_of_rare_labels_hold_the_figure_and_cover_the_truth():
+    """A resample repeats positives, which raises their AP: plain percentiles miss the figure."""
+    n, n_labels = 600, 120
+
+    def draw(seed):
+        rng = np.random.default_rng(seed)
+        targets = (rng.random((n, n_labels)) < 0.01).astype(np.int8)
+        shared = rng.normal(size=targets.shape)
+        logits = [
+            strength * targets + 0.9 * shared + 0.4 * rng.normal(size=targets.shape)
+            for strength in (0.8, 1.6)
+        ]
+        return bootstrap_metrics(logits, targets, {}, ["map"], n_resamples=100, seed=seed)
+
+    results = [draw(seed) for seed in range(40)]
+    figures = [float(np.diff(result.values[:, 0])[0]) for result in results]
+    truth, plain, moved = np.mean(figures), 0, 0
+    for result, figure in zip(results, figures, strict=True):
+        resampled = np.diff(result.of("map"), axis=0)[0]
+        low, high = percentile_interval(resampled, 0.9)
+        plain += low <= truth <= high
+        low, high = percentile_interval(resampled, 0.9, estimate=figure)
+        assert low < figure < high
+        moved += low <= truth <= high
+    assert plain / 40 < 0.75
+    assert moved / 40 > 0.8
 
 
 def test_clusters_widen_the_interval_when_rows_are_copies():

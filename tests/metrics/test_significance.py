@@ -111,6 +111,21 @@ def test_runs_are_swapped_together():
     np.testing.assert_allclose(everything(result)[1], expected[1], atol=1e-12)
 
 
+def test_a_model_and_itself_are_not_swapped_and_yet_tell_what_swaps_would():
+    first, _, targets = random_case(4)
+    targets[:, 3] = 0
+    for copy in (first, first.copy()):  # one is recognised, the other one swapped
+        result = paired_permutation_test([first], [copy], targets, GROUPS, n_permutations=40)
+        defined = ~np.isnan(everything(result)[0])
+        assert (
+            defined[:-1].tolist()
+            == [not key.endswith("/empty") for key in result.keys] + [True] * 3
+        )
+        assert not everything(result)[0][defined].any()
+        assert (everything(result)[1][defined] == 1).all()
+        assert np.isnan(everything(result)[1][~defined]).all()
+
+
 def test_whole_clusters_are_swapped():
     first, second, targets = random_case(3)
     clusters = np.random.default_rng(3).choice([7, 3, 40, 41, 90, 2, 11], 60)
@@ -300,3 +315,9 @@ def test_holm_keeps_the_rate_of_any_false_alarm():
 def test_holm_refuses_what_is_no_p_value(values):
     with pytest.raises(FairPOValueError, match="p_values must be one row of numbers in"):
         holm(np.array(values))
+
+
+@pytest.mark.parametrize("levels", [1, 5, 10**6])
+def test_ranks_are_twice_scipy_s(levels):
+    scores = np.random.default_rng(levels).integers(-levels, levels, 300).astype(np.float32)
+    np.testing.assert_array_equal(significance._ranks(scores), 2 * stats.rankdata(scores))

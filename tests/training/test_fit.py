@@ -250,3 +250,10 @@ def test_training_presets():
     assert (second.learning_rate, second.epochs, second.gradient_clip) == (1e-4, 25, 1.0)
     with pytest.raises(FairPOValueError, match="training preset 'paper' is not among the 3"):
         training_preset("paper")
+
+
+def test_a_reference_that_was_cut_short_says_so(data):
+    for cap, told in ((2, True), (400, False)):
+        settings = TrainingSettings(reference_epochs=cap, patience=5)
+        notes = train_reference(data, HeadSettings(hidden=(8,)), settings).notes
+        assert any("may not have learnt all it can" in note for note in notes) == told

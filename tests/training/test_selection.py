@@ -27,6 +27,14 @@ def test_the_reference_stays_without_a_gain():
     assert selector.best_epoch == 0
 
 
+def test_without_the_reference_as_candidate_the_best_epoch_is_returned():
+    selector = Selector(scores(0.50, 0.80), tolerance=1.0, candidate=False)
+    taken = [selector.offer(epoch, scores(p, 0.7)) for epoch, p in enumerate((0.4, 0.45, 0.42), 1)]
+    assert taken == [True, True, False]
+    assert selector.best_epoch == 2
+    assert not selector.fell_back
+
+
 def test_undefined_groups():
     empty = Selector(ValidationScores(NAN, 0.8, 0.8))
     assert empty.offer(1, ValidationScores(NAN, 0.81, 0.81))  # no privileged label: overall mAP

@@ -335,7 +335,7 @@ def print_sweep(sweep: dict[str, Any]) -> None:
     )
     if sweep["importance"]:
         shares = ", ".join(f"{name} {share:.0%}" for name, share in sweep["importance"].items())
-        _lines(f"Share of the differences between trials that each setting explains: {shares}.")
+        _lines(f"Relative importance for privileged mAP (adds up to 100% in any case): {shares}.")
 
 
 def _points(values: Iterable[float | None], sign: str = "") -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
@@ -227,6 +227,11 @@ class MultiLabelData:
     def row_name(self, row: int) -> str:
         """Return what a row is called in predictions: its id, or its number where it has none."""
         return str(row) if self.ids is None else self.ids[row]
+
+    def without_features(self) -> MultiLabelData:
+        """Return the labels and splits alone: what scores are judged by, and small."""
+        empty = np.empty((self.n_rows, 0), dtype=np.float32)
+        return replace(self, features=empty, feature_names=None, items=None)
 
     def targets_of(self, rows: NDArray[np.int64]) -> NDArray[np.int8]:
         """Dense targets (len(rows), L) of the given rows."""

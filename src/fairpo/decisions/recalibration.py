@@ -100,8 +100,8 @@ def fit_platt(logits: Scores, targets: NDArray[Any], guard: float) -> Recalibrat
     Returns
     -------
     Recalibration
-        A label without positives or without negatives has the pooled map; that one is the
-        identity where nothing is known at all.
+        A label without a known entry has the pooled map. The identity where there are no
+        positives, or no negatives, of any label.
 
     Notes
     -----
@@ -131,7 +131,7 @@ def fit_platt(logits: Scores, targets: NDArray[Any], guard: float) -> Recalibrat
     slopes, intercepts = _logistic(
         scores, *guarded_targets(targets, prior, guard), slope, intercept
     )
-    fitted = (targets == 1).any(axis=0) & (targets == 0).any(axis=0)
+    fitted = _fitted(targets)
     return Recalibration.straight(
         np.where(fitted, slopes, slope), np.where(fitted, intercepts, intercept)
     )
@@ -153,7 +153,7 @@ def fit_isotonic(logits: Scores, targets: NDArray[Any], guard: float) -> Recalib
     """
     platt = fit_platt(logits, targets, guard)
     mixed, weights = guarded_targets(targets, expit(platt.apply(logits)), guard)
-    fitted = (targets == 1).any(axis=0) & (targets == 0).any(axis=0)
+    fitted = _fitted(targets)
     knots = [
         _curve(logits[:, label], mixed[:, label], weights[:, label])
         if fitted[label]
@@ -167,6 +167,16 @@ def fit_isotonic(logits: Scores, targets: NDArray[Any], guard: float) -> Recalib
         np.concatenate([after for _, after in knots]),
         np.cumsum([0, *(len(before) for before, _ in knots)]),
     )
+
+
+def _fitted(targets: NDArray[Any]) -> NDArray[np.bool_]:
+    """Labels with a map of their own: with a known entry, where there are both kinds at all.
+
+    One without positives too, or seeing none of a label would make it likelier than seeing one.
+    """
+    if not ((targets == 1).any() and (targets == 0).any()):
+        return np.zeros(targets.shape[1], dtype=bool)
+    return np.asarray((targets >= 0).any(axis=0))
 
 
 def _curve(scores: Scores, targets: Floats, weights: Floats) -> tuple[Floats, Floats]:
@@ -213,10 +223,21 @@ def _newton(
     *,
     free: bool,
 ) -> tuple[Floats, Floats]:
-    """Newton's method with halved steps, all columns at once; ``free`` slopes move too."""
+    """Newton's method with halved steps, all columns at once; ``free`` slopes move too.
+
+    A column whose next step promises nothing takes that step, if it is one down, and is done.
+    """
     loss = _loss(scores, targets, weights, slopes, intercepts)
+    finished = np.zeros(len(slopes), dtype=bool)
     for _ in range(STEPS):
-        to_slope, to_intercept = _step(scores, targets, weights, slopes, intercepts, free=free)
+        to_slope, to_intercept, promised = _step(
+            scores, targets, weights, slopes, intercepts, free=free
+        )
+        to_slope, to_intercept = (
+            np.where(finished, 0, to_slope),
+            np.where(finished, 0, to_intercept),
+        )
+        finished |= promised <= CONVERGED * np.maximum(loss, 1.0)
         before = loss
         for halving in range(HALVINGS):
             new_slopes = slopes - to_slope * 0.5**halving
@@ -226,11 +247,13 @@ def _newton(
             slopes = np.where(better, new_slopes, slopes)
             intercepts = np.where(better, new_intercepts, intercepts)
             loss = np.where(better, new, loss)
-            done = before - loss > 0  # a column that has moved waits for the next step
-            to_slope, to_intercept = np.where(done, 0.0, to_slope), np.where(done, 0, to_intercept)
+            moved = before - loss > 0  # a column that has moved waits for the next step
+            done = finished | moved
+            to_slope, to_intercept = np.where(done, 0, to_slope), np.where(done, 0, to_intercept)
             if done.all():
                 break
-        if (before - loss <= CONVERGED * np.maximum(loss, 1.0)).all():
+        finished |= before - loss <= CONVERGED * np.maximum(loss, 1.0)
+        if finished.all():
             break
     return slopes, intercepts
 
@@ -243,22 +266,25 @@ def _step(
     intercepts: Floats,
     *,
     free: bool,
-) -> tuple[Floats, Floats]:
-    """Newton's full step of each column: inverse curvature times gradient."""
+) -> tuple[Floats, Floats, Floats]:
+    """Newton's full step of each column, inverse curvature times gradient; what it promises.
+
+    That is half the product of step and gradient, the loss it saves where the loss is a parabola.
+    """
     probability = expit(slopes * scores + intercepts)
     error = weights * (probability - targets)
     curvature = weights * probability * (1 - probability)
     by_intercept, second = error.sum(axis=0), curvature.sum(axis=0) * FIRM + SURE
     if not free:
-        return np.zeros_like(slopes), by_intercept / second
+        to_intercept = by_intercept / second
+        return np.zeros_like(slopes), to_intercept, by_intercept * to_intercept / 2
     by_slope = (error * scores).sum(axis=0)
     cross = (curvature * scores).sum(axis=0)
     square = (curvature * scores**2).sum(axis=0) * FIRM + SURE
     determinant = square * second - cross**2
-    return (
-        (second * by_slope - cross * by_intercept) / determinant,
-        (square * by_intercept - cross * by_slope) / determinant,
-    )
+    to_slope = (second * by_slope - cross * by_intercept) / determinant
+    to_intercept = (square * by_intercept - cross * by_slope) / determinant
+    return to_slope, to_intercept, (by_slope * to_slope + by_intercept * to_intercept) / 2
 
 
 def _loss(

@@ -13,11 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairpo.data.base import MultiLabelData
-from fairpo.experiments.figures import Judged, LogitFigures
+from fairpo.decisions import DecisionRule
+from fairpo.experiments.figures import Judged, LogitFigures, logits_of
 from fairpo.experiments.pool import Processes
 from fairpo.experiments.runner import ModelScores, SeedResults, methods_of
 from fairpo.metrics import LabelBlockMetrics, average_precision
-from fairpo.metrics.significance import PermutationResult, holm, paired_permutation_test
+from fairpo.metrics.significance import (
+    PermutationResult,
+    SwappedDifferences,
+    holm,
+    judge_swaps,
+    swapped_differences,
+)
 from fairpo.objectives.catalogue import REFERENCE, get_method
 from fairpo.training.loop import none_if_nan
 from fairpo.training.selection import ValidationScores
@@ -62,10 +69,15 @@ def weigh_claims(
         n_permutations,
     )
     tasks = [
-        [(figures.of(first), figures.of(second)) for first, second in pairs]
+        tuple((model, figures.rule(model)) for model in pair)
         for pairs in wanted.values()
+        for pair in pairs
     ]
-    found = dict(zip(wanted, processes.map(tool, _swap, tasks), strict=True))
+    runs = iter(processes.map(tool, _swap, tasks, "tests"))
+    found = {
+        claim: judge_swaps([next(runs) for _ in pairs], tool.groups)
+        for claim, pairs in wanted.items()
+    }
     return {
         "n_permutations": n_permutations,
         "best_baseline": best,
@@ -105,15 +117,19 @@ class _Swapping(NamedTuple):
     n_permutations: int
 
 
-def _swap(tool: _Swapping, pairs: list[tuple[Judged, Judged]]) -> PermutationResult:
-    first, second = zip(*pairs, strict=True)
-    return paired_permutation_test(
-        [model.logits for model in first],
-        [model.logits for model in second],
+def _swap(
+    tool: _Swapping, pair: tuple[tuple[ModelScores, DecisionRule], ...]
+) -> SwappedDifferences:
+    judged = {
+        id(model): Judged(rule.apply(logits_of(model)), rule.threshold_logits)
+        for model, rule in pair
+    }
+    first, second = (judged[id(model)] for model, _ in pair)  # which may be one
+    return swapped_differences(
+        (first.logits, second.logits),
         tool.targets,
         tool.groups,
-        first_threshold_logits=[model.threshold_logits for model in first],
-        second_threshold_logits=[model.threshold_logits for model in second],
+        threshold_logits=(first.threshold_logits, second.threshold_logits),
         clusters=tool.clusters,
         n_permutations=tool.n_permutations,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -15,7 +15,7 @@ from fairpo.data.base import MultiLabelData
 from fairpo.experiments.given_reference import given_reference
 from fairpo.experiments.ledger import Ledger
 from fairpo.experiments.plan import Plan
-from fairpo.experiments.pool import Processes
+from fairpo.experiments.pool import Processes, StudyProgress, uncounted
 from fairpo.experiments.runner import (
     MethodResult,
     ModelScores,
@@ -36,9 +36,6 @@ from fairpo.training.fit import choose_groups
 Task = tuple[Trial, LabelGroups | None]
 """A trial and the groups it is run with; without groups, the reference of a trial."""
 
-StudyProgress = Callable[[str, int], Callable[[], None]]
-"""``(what is done, how many) -> callback`` for each that is done."""
-
 
 def check_privileged(plan: Plan, data: MultiLabelData) -> None:
     """Refuse a choice of privileged labels before any work, unless a reference makes it.
@@ -51,11 +48,6 @@ def check_privileged(plan: Plan, data: MultiLabelData) -> None:
     rule = parse_privileged(plan.privileged)
     if not rule.needs_reference_ap:
         choose_groups(rule, data, None)
-
-
-def uncounted(_: str, __: int) -> Callable[[], None]:
-    """Show no progress."""
-    return lambda: None
 
 
 def run_study(
@@ -94,7 +86,7 @@ def run_study(
     progress : callable
         Of the epochs of a training, where there is one process.
     count : callable
-        Of references and trials.
+        Of references and trials, and of what writing up takes: models judged, tests, evidence.
     extra : mapping
         Entries of ``metrics.json`` beside the study's own.
 
@@ -128,7 +120,7 @@ def run_study(
             inputs["reference"],
             progress if n_jobs == 1 else silent,
         )
-        with Processes(n_jobs) as processes:
+        with Processes(n_jobs, count) as processes:
             conductor = _Conductor(bench, processes, count)
             conductor.train_references(study)
             variants = [(variant, conductor.groups(variant)) for variant in study.variants()]
@@ -275,11 +267,12 @@ def _trials(
 def _result(
     record: dict[str, Any], scores: dict[str, ModelScores], start: ModelScores
 ) -> MethodResult:
+    selected = scores.get("selected", start)
     return MethodResult(
         method=record["method"],
         seed=record["seed"],
-        selected=scores.get("selected", start),
-        last=scores.get("last", start),
+        selected=selected,
+        last=scores.get("last", selected),
         selected_epoch=record["selected_epoch"],
         n_epochs=record["epochs"],
         fell_back=record["fell_back"],

@@ -6,24 +6,22 @@ The result is one entry of ``metrics.json``, small enough to stand in a page.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from fairpo.data.base import MultiLabelData
 from fairpo.decisions import DecisionRule
-from fairpo.experiments.figures import Judged
-from fairpo.experiments.plan import Plan
+from fairpo.experiments.figures import Figures, LogitFigures, logits_of
+from fairpo.experiments.pool import Processes
 from fairpo.experiments.runner import ModelScores, SeedResults
 from fairpo.experiments.slices import slice_metrics
 from fairpo.experiments.warning_signs import warning_signs
 from fairpo.groups import LabelGroups
 from fairpo.metrics import (
-    LabelBlockMetrics,
     ReliabilityBins,
-    average_precision,
     brier,
     membership_matrix,
     reliability_bins,
@@ -42,21 +40,11 @@ MOST_CONFUSED = 5
 """Labels named of each model for each label."""
 
 
-@dataclass(frozen=True)
-class _Model:
-    """Test logits (rows, labels) of the reference or of a method, and what recalibrates them."""
-
-    method: str
-    epoch: str
-    logits: NDArray[np.float32]
-    rule: DecisionRule
-
-    def judged(self) -> Judged:
-        return Judged(self.rule.apply(self.logits), self.rule.threshold_logits)
-
-
 def gather_evidence(
-    data: MultiLabelData, plan: Plan, seeds: Sequence[SeedResults]
+    data: MultiLabelData,
+    seeds: Sequence[SeedResults],
+    figures: Figures,
+    processes: Processes,
 ) -> dict[str, Any] | None:
     """Collect what a page shows of single labels and of calibration, under one seed.
 
@@ -65,10 +53,12 @@ def gather_evidence(
     Parameters
     ----------
     data : MultiLabelData
-    plan : Plan
-        Its ``decisions`` say how scores are recalibrated.
     seeds : sequence of SeedResults
         The first one with results of the most methods is shown; warnings are of all.
+    figures : Figures
+        Of these seeds: how their scores are recalibrated, and each label's AP.
+    processes : Processes
+        For the models.
 
     Returns
     -------
@@ -84,61 +74,69 @@ def gather_evidence(
     most often ranked as high or higher in rows where the label is true and they are not (the
     paper's confusing negatives, Eq. 8), as ``[label, under the reference, under the method]``.
     """
-    if isinstance(seeds[0].start.test, LabelBlockMetrics):
+    if not isinstance(figures, LogitFigures):
         return None
     seed = max(seeds, key=lambda each: len(each.results))
-    groups = seed.groups
+    models = [(REFERENCE, "selected", seed.start)]
+    models += [(r.method, *r.trained()) for r in seed.results if r.method != REFERENCE]
     targets = data.targets_of(data.rows("test"))
-    models = _models(data, plan, seed)
-    judged = [model.judged() for model in models]
+    ap = np.stack([figures.label_ap(scores) for _, _, scores in models])
+    tool = _Showing(targets, seed.groups, _shown_labels(ap, seed.groups))
+    tasks = [(scores, figures.rule(scores)) for _, _, scores in models]
+    shown = processes.map(tool, _show, tasks, "evidence")
+    confusions = _confusions(data.label_names, [model.confused for model in shown])
     slices = {name: values[data.rows("test")] for name, values in data.slices.items()}
-    shown = _shown_labels(models, targets, groups)
-    probabilities = [model.rule.probabilities(model.logits)[:, shown] for model in models]
+    judged = (figures.judged(scores) for _, _, scores in models)
     return {
         "seed": seed.seed,
-        "models": [{"method": model.method, "epoch": model.epoch} for model in models],
+        "models": [{"method": method, "epoch": epoch} for method, epoch, _ in models],
         "labels": [
             {
                 "label": data.label_names[index],
                 "positives": int(np.count_nonzero(targets[:, index] == 1)),
-                "scores": [
-                    _score_counts(probability[:, place], targets[:, index])
-                    for probability in probabilities
-                ],
-                "confusions": _confusions(data.label_names, models, targets, index),
+                "scores": [model.scores[place] for model in shown],
+                "confusions": confusions[place],
             }
-            for place, index in enumerate(shown)
+            for place, index in enumerate(tool.shown)
         ],
-        "calibration": [_calibration(model, targets, groups) for model in models],
-        "slices": slice_metrics(slices, judged, targets, groups),
+        "calibration": [model.calibration for model in shown],
+        "slices": slice_metrics(slices, list(judged), targets, seed.groups) if slices else [],
         "warnings": warning_signs(seeds, data),
     }
 
 
-def _models(data: MultiLabelData, plan: Plan, seed: SeedResults) -> list[_Model]:
-    reference = _model(REFERENCE, "selected", seed.start, data, plan)
-    return [
-        reference,
-        *(
-            _model(result.method, *result.trained(), data, plan)
-            for result in seed.results
-            if result.method != REFERENCE
-        ),
-    ]
+class _Showing(NamedTuple):
+    """Test targets (rows, labels), groups, and the labels shown one by one."""
+
+    targets: NDArray[np.int8]
+    groups: LabelGroups
+    shown: list[int]
 
 
-def _model(
-    method: str, epoch: str, scores: ModelScores, data: MultiLabelData, plan: Plan
-) -> _Model:
-    assert not isinstance(scores.test, LabelBlockMetrics)
-    return _Model(method, epoch, scores.test, scores.rule(data, plan.decisions))
+class _ShownModel(NamedTuple):
+    """A model's part: counts of scores, a label each; confusions (shown, labels); calibration."""
+
+    scores: list[dict[str, list[int]]]
+    confused: NDArray[np.int64]
+    calibration: dict[str, dict[str, Any]]
 
 
-def _shown_labels(
-    models: Sequence[_Model], targets: NDArray[np.int8], groups: LabelGroups
-) -> list[int]:
-    """Privileged labels first, in each part those whose AP changed most under any method."""
-    ap = np.stack([average_precision(model.logits, targets) for model in models])
+def _show(tool: _Showing, task: tuple[ModelScores, DecisionRule]) -> _ShownModel:
+    model, rule = task
+    logits = logits_of(model)
+    recalibrated = rule.apply(logits)
+    return _ShownModel(
+        [_score_counts(expit(recalibrated[:, k]), tool.targets[:, k]) for k in tool.shown],
+        np.stack([_confused(logits, tool.targets, index) for index in tool.shown]),
+        _calibration({"raw": logits, "recalibrated": recalibrated}, tool.targets, tool.groups),
+    )
+
+
+def _shown_labels(ap: Floats, groups: LabelGroups) -> list[int]:
+    """Privileged labels first, in each part those whose AP changed most under any method.
+
+    ``ap`` has shape (models, labels), the reference first.
+    """
     change = np.nan_to_num(np.abs(ap - ap[0]), nan=-1.0).max(axis=0)  # without positives: last
     privileged, others = (
         indices[np.argsort(-change[indices], kind="stable")].tolist()
@@ -156,22 +154,33 @@ def _score_counts(probability: Floats, target: NDArray[np.int8]) -> dict[str, li
     }
 
 
-def _confusions(
-    names: Sequence[str], models: Sequence[_Model], targets: NDArray[np.int8], index: int
-) -> list[list[tuple[str, int, int]]]:
+def _confused(
+    logits: NDArray[np.float32], targets: NDArray[np.int8], index: int
+) -> NDArray[np.int64]:
+    """How often each label is ranked as high as one that is true where it is not, (labels,)."""
     rows = np.flatnonzero(targets[:, index] == 1)
-    absent = targets[rows] == 0
-    counts = [
-        np.count_nonzero(absent & (model.logits[rows] >= model.logits[rows, index, None]), axis=0)
-        for model in models
+    scores = logits[rows]
+    higher = (targets[rows] == 0) & (scores >= scores[:, index, None])
+    return np.asarray(np.count_nonzero(higher, axis=0), dtype=np.int64)
+
+
+def _confusions(
+    names: Sequence[str], confused: Sequence[NDArray[np.int64]]
+) -> list[list[list[tuple[str, int, int]]]]:
+    """A table for each shown label and method, from counts of the reference and each method."""
+    before, *methods = confused
+    return [
+        [_most_confused(names, counts, after[place]) for after in methods]
+        for place, counts in enumerate(before)
     ]
-    before = counts[0]
-    tables = []
-    for after in counts[1:]:
-        named = {*_most(before), *_most(after)}
-        ordered = sorted(named, key=lambda k: (-max(before[k], after[k]), k))
-        tables.append([(names[k], int(before[k]), int(after[k])) for k in ordered])
-    return tables
+
+
+def _most_confused(
+    names: Sequence[str], before: NDArray[np.int64], after: NDArray[np.int64]
+) -> list[tuple[str, int, int]]:
+    named = {*_most(before), *_most(after)}
+    ordered = sorted(named, key=lambda k: (-max(before[k], after[k]), k))
+    return [(names[k], int(before[k]), int(after[k])) for k in ordered]
 
 
 def _most(counts: NDArray[np.int64]) -> list[int]:
@@ -180,12 +189,12 @@ def _most(counts: NDArray[np.int64]) -> list[int]:
 
 
 def _calibration(
-    model: _Model, targets: NDArray[np.int8], groups: LabelGroups
+    logits_by_kind: dict[str, NDArray[Any]], targets: NDArray[np.int8], groups: LabelGroups
 ) -> dict[str, dict[str, Any]]:
     """Curves and errors of each group, of the scores as they are and recalibrated."""
     membership = membership_matrix(groups.as_mapping(), groups.n_labels)[:, 1:]
     kinds = {}
-    for kind, logits in (("raw", model.logits), ("recalibrated", model.rule.apply(model.logits))):
+    for kind, logits in logits_by_kind.items():
         bins = reliability_bins(logits, targets).of_groups(membership)
         squared = brier(logits, targets, membership).mean()
         kinds[kind] = (bins, squared, bins.calibration_error())

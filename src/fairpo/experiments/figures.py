@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairpo.data.base import MultiLabelData
-from fairpo.decisions import DecisionSettings
+from fairpo.decisions import DecisionRule, DecisionSettings
 from fairpo.experiments.pool import Processes
 from fairpo.experiments.runner import ModelScores, SeedResults
 from fairpo.metrics import (
     BootstrapResult,
     LabelBlockMetrics,
+    average_precision,
     bootstrap_means,
     bootstrap_metrics,
     percentile_interval,
@@ -58,16 +59,39 @@ class Figures(Protocol):
     ) -> tuple[float, float]:
         """Interval of the mean difference; NaN where there is none."""
 
+    def label_ap(self, model: ModelScores) -> NDArray[np.float64]:
+        """Average precision of every label under a model, shape (L,)."""
+
 
 def judge(model: ModelScores, data: MultiLabelData, decisions: DecisionSettings) -> Judged:
     """Take a model's test logits under the rule that its validation logits give."""
-    assert not isinstance(model.test, LabelBlockMetrics)
     rule = model.rule(data, decisions)
-    return Judged(rule.apply(model.test), rule.threshold_logits)
+    return Judged(rule.apply(logits_of(model)), rule.threshold_logits)
+
+
+class ModelFigures(NamedTuple):
+    """What one model comes to.
+
+    Attributes
+    ----------
+    rule : DecisionRule
+        Fitted on its validation logits.
+    resampled : BootstrapResult
+        Of the test rows, under that rule.
+    label_ap : float64 array, shape (L,)
+        Average precision of every label on the test rows.
+    """
+
+    rule: DecisionRule
+    resampled: BootstrapResult
+    label_ap: NDArray[np.float64]
 
 
 class LogitFigures:
     """Of logits for all labels: every metric is resampled.
+
+    Each model is judged once, in whatever process is free, which holds the scores of that model
+    and of no other.
 
     Parameters
     ----------
@@ -77,7 +101,6 @@ class LogitFigures:
     clusters : int array, shape (test rows,), optional
     n_resamples : int
     processes : Processes
-        For the resamples.
     """
 
     metrics: tuple[str, ...] = METRICS
@@ -96,23 +119,32 @@ class LogitFigures:
         models += [model for seed in seeds for r in seed.results for model in (r.selected, r.last)]
         # Many policies are the reference: judge each model once.
         distinct = {id(model): model for model in models}
-        self.judged = {key: judge(model, data, decisions) for key, model in distinct.items()}
-        tool = _Resampling(
-            data.targets_of(data.rows("test")),
+        tool = _Judging(
+            data.without_features(),
+            decisions,
             seeds[0].groups.as_mapping(),
             clusters,
             n_resamples,
         )
-        resampled = processes.map(tool, _resample, list(self.judged.values()))
-        self._found = dict(zip(self.judged, resampled, strict=True))
+        found = processes.map(tool, _figures_of, list(distinct.values()), "models judged")
+        self._found = dict(zip(distinct, found, strict=True))
 
-    def of(self, model: ModelScores) -> Judged:
-        """A model under its rule."""
-        return self.judged[id(model)]
+    def rule(self, model: ModelScores) -> DecisionRule:
+        """How a model's logits become decisions."""
+        return self._found[id(model)].rule
+
+    def judged(self, model: ModelScores) -> Judged:
+        """A model's test logits under its rule."""
+        rule = self.rule(model)
+        return Judged(rule.apply(logits_of(model)), rule.threshold_logits)
+
+    def label_ap(self, model: ModelScores) -> NDArray[np.float64]:
+        """Average precision of every label under a model, shape (L,)."""
+        return self._found[id(model)].label_ap
 
     def values(self, key: str, models: Sequence[ModelScores]) -> NDArray[np.float64]:
         """One value for each of some models."""
-        found = [self._found[id(model)] for model in models]
+        found = [self._found[id(model)].resampled for model in models]
         return np.array([each.values[0, each.keys.index(key)] for each in found])
 
     def interval(
@@ -120,10 +152,11 @@ class LogitFigures:
     ) -> tuple[float, float]:
         """Interval of the mean difference over pairs of models."""
         differences = [
-            self._found[id(end)].of(key)[0] - self._found[id(start)].of(key)[0]
+            self._found[id(end)].resampled.of(key)[0] - self._found[id(start)].resampled.of(key)[0]
             for end, start in zip(ends, starts, strict=True)
         ]
-        low, high = percentile_interval(np.mean(differences, axis=0), LEVEL)
+        estimate = float(np.mean(self.values(key, ends) - self.values(key, starts)))
+        low, high = percentile_interval(np.mean(differences, axis=0), LEVEL, estimate=estimate)
         return float(low), float(high)
 
 
@@ -141,6 +174,10 @@ class BlockFigures:
 
     def __init__(self, clusters: NDArray[np.int64] | None, n_resamples: int) -> None:
         self._clusters, self._n_resamples = clusters, n_resamples
+
+    def label_ap(self, model: ModelScores) -> NDArray[np.float64]:
+        """Average precision of every label under a model, shape (L,)."""
+        return _blocks(model).average_precision
 
     def values(self, key: str, models: Sequence[ModelScores]) -> NDArray[np.float64]:
         """One value for each of some models."""
@@ -163,25 +200,38 @@ class BlockFigures:
         return float(low), float(high)
 
 
-class _Resampling(NamedTuple):
-    targets: NDArray[np.int8]
+class _Judging(NamedTuple):
+    data: MultiLabelData
+    decisions: DecisionSettings
     groups: dict[str, NDArray[np.int64]]
     clusters: NDArray[np.int64] | None
     n_resamples: int
 
 
-def _resample(tool: _Resampling, model: Judged) -> BootstrapResult:
-    return bootstrap_metrics(
-        [model.logits],
-        tool.targets,
+def _figures_of(tool: _Judging, model: ModelScores) -> ModelFigures:
+    targets = tool.data.targets_of(tool.data.rows("test"))
+    rule = model.rule(tool.data, tool.decisions)
+    logits = logits_of(model)
+    resampled = bootstrap_metrics(
+        [rule.apply(logits)],
+        targets,
         tool.groups,
         METRICS,
-        threshold_logits_by_run=[model.threshold_logits],
+        threshold_logits_by_run=[rule.threshold_logits],
         clusters=tool.clusters,
         n_resamples=tool.n_resamples,
     )
+    return ModelFigures(rule, resampled, average_precision(logits, targets))
+
+
+def logits_of(model: ModelScores) -> NDArray[np.float32]:
+    """Test logits (rows, labels) of a model that was scored whole."""
+    logits = model.test
+    assert not isinstance(logits, LabelBlockMetrics)
+    return logits
 
 
 def _blocks(model: ModelScores) -> LabelBlockMetrics:
-    assert isinstance(model.test, LabelBlockMetrics)
-    return model.test
+    figures = model.test
+    assert isinstance(figures, LabelBlockMetrics)
+    return figures

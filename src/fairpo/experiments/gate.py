@@ -10,7 +10,9 @@ make a pass. Every question has a margin, and one of three answers.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,8 +25,9 @@ from fairpo.data import DataOptions
 from fairpo.data.base import positive_counts
 from fairpo.experiments.evaluate import held_out_data, score_test_rows
 from fairpo.groups import LabelGroup, LabelGroups
-from fairpo.metrics import BootstrapResult, bootstrap_metrics, holm, percentile_interval
-from fairpo.metrics.ranking import Scores
+from fairpo.metrics import BootstrapResult, bootstrap_metrics, holm
+from fairpo.metrics.ranking import Floats, Scores
+from fairpo.metrics.units import units_of_rows
 from fairpo.training.loop import none_if_nan
 from fairpo.training.run import Run
 
@@ -33,6 +36,9 @@ NOT_ASKED, TOO_FEW = "not asked", "too few positives"
 
 ROUNDING = 1e-6
 """AP is resampled in float32: a bound this near to the margin is on it."""
+
+FEWEST_UNITS = 10
+"""Of fewer rows or clusters the standard error says too little for a verdict."""
 
 
 class GateSettings(BaseModel):
@@ -149,19 +155,22 @@ def judge(
 
     Notes
     -----
-    A group's bounds are percentiles of the paired bootstrap over rows or clusters: ``low`` at
-    ``1 - level``, ``high`` at ``level``. It passes where ``low >= -max_drop`` (or ``min_gain``)
-    and fails where ``high`` is below.
+    Bounds are ``difference -+ t s``: s is the standard error by the paired bootstrap over G rows or
+    clusters, times ``sqrt(G / (G - 1))``, and t the quantile of Student's distribution with G - 1
+    degrees of freedom. Percentiles would not do: a resample repeats positives, which raises AP and
+    exaggerates a difference, so that of rare labels they miss the difference itself. With fewer
+    than 10 rows or clusters a difference that varies at all is undecided.
 
-    A label's bounds take the bootstrap's standard error s and the normal distribution, which,
-    unlike percentiles, has tails for the small p-values that many labels need. Its p-value is that
-    of a drop no larger than the margin, ``Phi((difference + max_drop) / s)``. It *fails* where p,
+    A group passes where ``low >= -max_drop`` (or ``min_gain``) and fails where ``high`` is below.
+    None of its labels with ``min_positives`` positives, it is undecided.
+
+    A label's p-value is that of a drop no larger than the margin. It *fails* where p,
     adjusted by Holm over all judged labels, is at most ``1 - level``: however many labels there
     are, a run without harm has one called failing with probability ``1 - level`` at most. It
     *passes* by its own bound, ``low >= -max_drop``, without adjustment: "every label is safe" is
     claimed only if each one is shown, and the chance of that being wrong is no larger than that of
     its weakest part (an intersection-union test). Labels with fewer than ``min_positives``
-    positives are named and decide nothing.
+    positives are named and decide nothing; where no label has more, the outcome is undecided.
 
     References
     ----------
@@ -177,12 +186,16 @@ def judge(
         clusters=clusters,
         n_resamples=settings.n_resamples,
     )
-    checks = [_check_group(both, group, settings) for group in groups.groups]
+    n_units = int(units_of_rows(clusters, len(targets)).max()) + 1
+    bounds = _Bounds(settings.level, n_units)
+    checks = [_check_group(both, group, judged, settings, bounds) for group in groups.groups]
     labels = []
     if settings.per_label:
-        labels = _check_labels(both, judged, targets, groups, label_names, settings)
+        labels = _check_labels(both, judged, targets, groups, label_names, settings, bounds)
     outcomes = {check["outcome"] for check in (*checks, *labels)}
     shown = outcomes & {PASS, FAIL, UNDECIDED}
+    if any(check["outcome"] == TOO_FEW for check in checks) or (labels and not len(judged)):
+        shown.add(UNDECIDED)
     outcome = next((each for each in (FAIL, UNDECIDED, PASS) if each in shown), UNDECIDED)
     return {
         "outcome": outcome,
@@ -197,12 +210,50 @@ def judge(
     }
 
 
+@dataclass(frozen=True)
+class _Bounds:
+    """One-sided bounds of differences, and what lies beyond them."""
+
+    level: float
+    n_units: int
+
+    def error(self, resampled: Floats) -> Floats:
+        """Standard error of differences (..., resamples)."""
+        spread = np.full(resampled.shape[:-1], np.nan)
+        known = np.count_nonzero(~np.isnan(resampled), axis=-1) > 1
+        spread[known] = np.nanstd(resampled[known], axis=-1, ddof=1)
+        return np.asarray(spread * math.sqrt(self.n_units / (self.n_units - 1)))
+
+    def around(self, difference: Floats, error: Floats) -> tuple[Floats, Floats]:
+        """Lower and upper bounds; infinite where there are too few units to tell."""
+        reach = stats.t.ppf(self.level, self.n_units - 1) * error
+        if self.n_units < FEWEST_UNITS:
+            reach = np.where(error > 0, np.inf, reach)
+        return difference - reach, difference + reach
+
+    def p_values(self, difference: Floats, error: Floats, margin: float) -> Floats:
+        """Of differences that are no lower than the margin."""
+        # Without spread, as between a model and itself, the difference is what it is.
+        distance = np.where(difference < margin - ROUNDING, -np.inf, np.inf)
+        np.divide(difference - margin, error, out=distance, where=error > 0)
+        p_value = stats.t.cdf(distance, self.n_units - 1)
+        if self.n_units < FEWEST_UNITS:
+            p_value = np.where(error > 0, 1.0, p_value)
+        return np.asarray(p_value)
+
+
 def _check_group(
-    both: BootstrapResult, group: LabelGroup, settings: GateSettings
+    both: BootstrapResult,
+    group: LabelGroup,
+    judged: NDArray[np.int64],
+    settings: GateSettings,
+    bounds: _Bounds,
 ) -> dict[str, Any]:
     key = f"map/group {group.name}"
     model, reference = both.values[:, both.keys.index(key)]
-    low, high = percentile_interval(np.subtract(*both.of(key)), 2 * settings.level - 1)
+    difference = model - reference
+    low, high = bounds.around(difference, bounds.error(np.subtract(*both.of(key))))
+    n_judged = int(np.isin(judged, group.indices).sum())
     asked = -settings.max_drop_points if group.role == "protect" else settings.min_gain_points
     margin = None if asked is None else asked / 100
     return {
@@ -211,16 +262,24 @@ def _check_group(
         "margin": margin,
         "reference_map": none_if_nan(float(reference)),
         "map": none_if_nan(float(model)),
-        "difference": none_if_nan(float(model - reference)),
-        "low": none_if_nan(float(low)),
-        "high": none_if_nan(float(high)),
-        "outcome": _outcome(margin, float(low), float(high), empty=not group.indices),
+        "difference": none_if_nan(float(difference)),
+        "low": _finite(low),
+        "high": _finite(high),
+        "n_labels": len(group.indices),
+        "n_labels_judged": n_judged,
+        "outcome": NOT_ASKED
+        if margin is None or not group.indices
+        else TOO_FEW
+        if not n_judged
+        else _outcome(margin, float(low), float(high)),
     }
 
 
-def _outcome(margin: float | None, low: float, high: float, *, empty: bool) -> str:
-    if margin is None or empty:
-        return NOT_ASKED
+def _finite(bound: Floats) -> float | None:
+    return float(bound) if np.isfinite(bound) else None
+
+
+def _outcome(margin: float, low: float, high: float) -> str:
     if low >= margin - ROUNDING:
         return PASS
     return FAIL if high < margin else UNDECIDED
@@ -233,26 +292,23 @@ def _check_labels(
     groups: LabelGroups,
     label_names: Sequence[str],
     settings: GateSettings,
+    bounds: _Bounds,
 ) -> list[dict[str, Any]]:
     margin, counts = -settings.max_drop_points / 100, positive_counts(targets)
     places = [both.keys.index(f"map/{label}") for label in judged]
     model, reference = both.values[:, places]
     difference = model - reference
-    error = np.nanstd(np.subtract(*both.resampled[:, places]), axis=1, ddof=1)
-    reach = stats.norm.ppf(settings.level) * error
-    low, high = difference - reach, difference + reach
-    # Without spread, as between a model and itself, the difference is what it is.
-    distance = np.where(difference < margin - ROUNDING, -np.inf, np.inf)
-    np.divide(difference - margin, error, out=distance, where=error > 0)
-    p_value = stats.norm.cdf(distance)
+    error = bounds.error(np.subtract(*both.resampled[:, places]))
+    low, high = bounds.around(difference, error)
+    p_value = bounds.p_values(difference, error, margin)
     adjusted = holm(p_value)
     found = {
         int(label): {
             "reference_ap": float(reference[place]),
             "ap": float(model[place]),
             "difference": float(difference[place]),
-            "low": float(low[place]),
-            "high": float(high[place]),
+            "low": _finite(low[place]),
+            "high": _finite(high[place]),
             "p_value": float(p_value[place]),
             "p_adjusted": float(adjusted[place]),
             "outcome": FAIL

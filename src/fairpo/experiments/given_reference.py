@@ -37,7 +37,7 @@ def given_reference(plan: Plan, data: MultiLabelData) -> Reference | None:
 
 
 def given_digest(plan: Plan) -> str:
-    """Digest of the reference that a plan names; "" where it is to be trained.
+    """Digest of the reference that a plan names, and of how it is read; "" if it is to be trained.
 
     Raises
     ------
@@ -46,10 +46,12 @@ def given_digest(plan: Plan) -> str:
     """
     if plan.reference is None:
         return ""
+    path = Path(plan.reference)
     try:
-        return digest_reference(Path(plan.reference))
+        found = digest_reference(path)
     except OSError as error:
-        raise _unreadable(Path(plan.reference), error) from error
+        raise _unreadable(path, error) from error
+    return found if path.is_dir() else f"{found} {plan.reference_kind}"
 
 
 def read_scores(path: str, kind: str) -> NDArray[np.float32]:

@@ -20,11 +20,15 @@ MAIN_METHODS = (
     "bce-reweighted",
     "group-dro",
     "group-dro-excess",
+    "asl",
+    "focal",
+    "bce-class-balanced",
+    "bce-distribution-balanced",
     "fairpo-dpo",
     "fairpo-simpo",
     "fairpo-cpo",
 )
-"""The reference and the seven methods that start from it."""
+"""The reference and the methods that start from it, the baselines first."""
 
 
 class Plan(BaseModel):
@@ -107,6 +111,7 @@ _OF_ALL = {
     "device",
     "sampled_labels",
     "tolerance_points",
+    "reference_is_candidate",
     "reference_epochs",
     "reference_learning_rate",
     "reference_cache_mb",

@@ -16,8 +16,16 @@ Task = TypeVar("Task")
 Tool = TypeVar("Tool")
 Found = TypeVar("Found")
 
+StudyProgress = Callable[[str, int], Callable[[], None]]
+"""``(what is done, how many) -> callback`` for each that is done."""
+
 _tool: Any = None
 """What this process works with at present."""
+
+
+def uncounted(_: str, __: int) -> Callable[[], None]:
+    """Show no progress."""
+    return lambda: None
 
 
 def cores() -> int:
@@ -35,10 +43,12 @@ class Processes:
     ----------
     n_jobs : int
         How many; with 1 the work is done in this process.
+    count : callable
+        Of what :meth:`map` does.
     """
 
-    def __init__(self, n_jobs: int = 1) -> None:
-        self.n_jobs = n_jobs
+    def __init__(self, n_jobs: int = 1, count: StudyProgress = uncounted) -> None:
+        self.n_jobs, self.count = n_jobs, count
         self._idle: list[ProcessPoolExecutor] = []
         self._busy: list[ProcessPoolExecutor] = []
 
@@ -95,22 +105,24 @@ class Processes:
                 yield task, future.result() if error is None else error
 
     def map(
-        self, tool: Tool, work: Callable[[Tool, Task], Found], tasks: Sequence[Task]
+        self, tool: Tool, work: Callable[[Tool, Task], Found], tasks: Sequence[Task], name: str
     ) -> list[Found]:
-        """Do tasks; the results are in the tasks' order.
+        """Do tasks, counted under a name; the results are in the tasks' order.
 
         Raises
         ------
         Exception
             Of the first task that failed.
         """
-        if self.n_jobs == 1 or len(tasks) == 1:
-            return [work(tool, task) for task in tasks]
+        if not tasks:
+            return []
+        advance = self.count(name, len(tasks))
         found: dict[int, Found] = {}
         for (number, _), result in self.each((tool, work), _numbered, list(enumerate(tasks))):
             if isinstance(result, Exception):
                 raise result
             found[number] = result
+            advance()
         return [found[number] for number in range(len(tasks))]
 
     def _next(self) -> ProcessPoolExecutor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -38,9 +38,9 @@ SplitScores: TypeAlias = NDArray[np.float32] | LabelBlockMetrics
 """Logits (rows, labels), or, where labels are sampled, figures from one pass over them."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ModelScores:
-    """What a model says of the rows that no training saw.
+    """What a model says of the rows that no training saw; two are the same if they are one object.
 
     Parameters
     ----------
@@ -49,16 +49,22 @@ class ModelScores:
 
     test: SplitScores
     validation: SplitScores
+    _rules: dict[DecisionSettings, DecisionRule] = field(
+        default_factory=dict, init=False, repr=False
+    )
 
     def rule(self, data: MultiLabelData, settings: DecisionSettings) -> DecisionRule:
-        """Return how its logits become decisions, fitted on the validation rows.
+        """Return how its logits become decisions, fitted on the validation rows, once.
 
         The identity where labels are sampled: nearly all have too few validation positives.
         """
-        if isinstance(self.validation, LabelBlockMetrics):
+        validation = self.validation
+        if isinstance(validation, LabelBlockMetrics):
             return DecisionRule.identity(data.n_labels)
-        targets = data.targets_of(data.rows("validation"))
-        return DecisionRule.fit(self.validation, targets, settings)
+        if settings not in self._rules:
+            targets = data.targets_of(data.rows("validation"))
+            self._rules[settings] = DecisionRule.fit(validation, targets, settings)
+        return self._rules[settings]
 
 
 @dataclass(frozen=True)
@@ -132,6 +138,41 @@ def methods_of(seeds: Sequence[SeedResults]) -> list[str]:
 def results_of(seeds: Sequence[SeedResults], method: str) -> list[tuple[SeedResults, MethodResult]]:
     """The seeds under which a method has a result; one that crashed has none."""
     return [(seed, result) for seed in seeds for result in seed.results if result.method == method]
+
+
+def common_seeds(seeds: Sequence[SeedResults]) -> tuple[list[SeedResults], list[str]]:
+    """Seeds under which all methods have a result, so that every figure is over the same ones.
+
+    Where there is no such seed, the methods with the fewest results are left out until there is.
+
+    Parameters
+    ----------
+    seeds : sequence of SeedResults
+        At least one; trials that failed have no result in it.
+
+    Returns
+    -------
+    (seeds, notes)
+        The seeds, with results of the methods that are left, and what was left out.
+    """
+    methods = methods_of(seeds)
+    whole = list(seeds)
+    while not (whole := [s for s in seeds if {r.method for r in s.results} >= {*methods}]):
+        methods.remove(min(methods, key=lambda method: len(results_of(seeds, method))))
+    notes = [
+        f"{method} has no figures: it failed under every seed of the others."
+        for method in methods_of(seeds)
+        if method not in methods
+    ]
+    without = [str(seed.seed) for seed in seeds if all(seed is not kept for kept in whole)]
+    if without:
+        notes.append(
+            f"seed{'s' if len(without) > 1 else ''} {', '.join(without)} left out of all figures: "
+            "a trial failed there."
+        )
+    return [
+        replace(seed, results=[r for r in seed.results if r.method in methods]) for seed in whole
+    ], notes
 
 
 def silent(_: str, __: int) -> EpochCallback:
@@ -210,11 +251,13 @@ class SeedRunner:
         is_reference = not get_method(method).continues
         untrained = is_reference and self.reference.training is None
         as_reference = is_reference or fitted.fell_back
+        selected = self.start if as_reference else self._scores(fitted.policy)
+        as_selected = untrained or (not as_reference and fitted.ended_best)
         result = MethodResult(
             method=method,
             seed=self.seed,
-            selected=self.start if as_reference else self._scores(fitted.policy),
-            last=self.start if untrained else self._scores(fitted.last_policy()),
+            selected=selected,
+            last=selected if as_selected else self._scores(fitted.last_policy()),
             selected_epoch=fitted.training.selector.best_epoch,
             n_epochs=len(fitted.training.epochs),
             fell_back=None if is_reference else fitted.fell_back,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, TypeVar
@@ -85,9 +86,7 @@ class Study(Plan):
                     *(f"{method}/{part}" for part in ABLATIONS if _can_be_ablated(method)),
                 )
             ]
-        if REFERENCE not in methods:
-            methods.insert(0, REFERENCE)
-        return {**values, "methods": tuple(dict.fromkeys(methods))}
+        return {**values, "methods": with_reference(methods)}
 
     @model_validator(mode="after")
     def _varied(self) -> Self:
@@ -146,6 +145,8 @@ class Study(Plan):
 
     def _plan(self, **changes: Any) -> Plan:
         shared = {name: getattr(self, name) for name in Plan.model_fields}
+        if isinstance(changes.get("methods"), list | tuple):
+            changes["methods"] = with_reference(changes["methods"])
         return build_settings(Plan, {**shared, **changes})
 
     def _changed(self, changes: dict[str, Any]) -> Plan:
@@ -220,6 +221,11 @@ def write_study(path: Path, study: Plan) -> None:
     """Write a study with all its settings."""
     text = yaml.safe_dump(study.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     write_atomic(path, text.encode())
+
+
+def with_reference(methods: Iterable[Any]) -> tuple[Any, ...]:
+    """Methods, each once, after the reference, which they start from."""
+    return tuple(dict.fromkeys([REFERENCE, *methods]))
 
 
 def _over(

@@ -16,7 +16,7 @@ from scipy import stats
 
 import fairpo
 from fairpo._checks import FairPOError, FairPOWarning
-from fairpo.data.base import MultiLabelData, Targets, dense_targets, positive_counts
+from fairpo.data.base import MultiLabelData, dense_targets, positive_counts
 from fairpo.experiments.claims import weigh_claims
 from fairpo.experiments.evidence import gather_evidence
 from fairpo.experiments.figures import LEVEL, BlockFigures, Figures, LogitFigures, judge
@@ -26,7 +26,7 @@ from fairpo.experiments.runner import (
     MethodResult,
     ModelScores,
     SeedResults,
-    SplitScores,
+    common_seeds,
     methods_of,
     results_of,
 )
@@ -34,7 +34,6 @@ from fairpo.groups import LabelGroups
 from fairpo.metrics import (
     LabelBlockMetrics,
     LabelFrame,
-    average_precision,
 )
 from fairpo.models.checkpoint import write_json
 from fairpo.objectives.catalogue import REFERENCE, get_method
@@ -65,6 +64,7 @@ def summarise(
     data : MultiLabelData
     plan : Plan
     seeds : sequence of SeedResults
+        Those under which every method has a result count; the others are told in the notes.
     kind : "comparison" or "run"
     command : str
         How to run it again.
@@ -75,6 +75,7 @@ def summarise(
     -------
     dict, JSON-able; metric values are fractions, null where undefined
     """
+    seeds, left_out = common_seeds(seeds)
     groups = seeds[0].groups
     test = data.rows("test")
     clusters = None if data.clusters is None else data.clusters[test]
@@ -105,7 +106,7 @@ def summarise(
         "groups": _group_names(groups, data.label_names),
         "reference_method": REFERENCE,
         "preset": plan.preset,
-        "seeds": list(plan.seeds),
+        "seeds": [seed.seed for seed in seeds],
         "version": fairpo.__version__,
         "command": command,
         "settings": {
@@ -126,11 +127,11 @@ def summarise(
             for method in methods_of(seeds)
             for epoch in ("selected", "last")
         ],
-        "per_label": _per_label(data, seeds, groups),
+        "per_label": _per_label(data, seeds, figures, groups),
         "trace": _traces(seeds),
         "undefined": _undefined(data, seeds, groups),
-        "notes": _notes(seeds, groups, data),
-        "evidence": gather_evidence(data, plan, seeds),
+        "notes": [*_notes(seeds, groups, data), *left_out],
+        "evidence": gather_evidence(data, seeds, figures, processes),
     }
 
 
@@ -167,6 +168,7 @@ def result_row(
             threshold_logits=judged.threshold_logits,
         ).to_dict()
 
+    selected = metrics(result.selected)
     return {
         "data": data.name,
         "method": result.method,
@@ -179,8 +181,8 @@ def result_row(
         "fell_back": result.fell_back,
         "seconds": round(result.seconds, 3),
         "decisions": plan.decisions.model_dump(mode="json"),
-        "selected": metrics(result.selected),
-        "last": metrics(result.last),
+        "selected": selected,
+        "last": selected if result.last is result.selected else metrics(result.last),
         "notes": result.notes,
         "training": plan.training_for(result.method).model_dump(mode="json"),
         "head": plan.head.model_dump(mode="json"),
@@ -258,20 +260,19 @@ def _group_names(groups: LabelGroups, names: Sequence[str]) -> list[dict[str, An
 
 
 def _per_label(
-    data: MultiLabelData, seeds: Sequence[SeedResults], groups: LabelGroups
+    data: MultiLabelData, seeds: Sequence[SeedResults], figures: Figures, groups: LabelGroups
 ) -> list[dict[str, Any]]:
-    targets = data.targets[data.rows("test")]
     train = positive_counts(data.targets[data.rows("train")])
-    test = positive_counts(targets)
+    test = positive_counts(data.targets[data.rows("test")])
 
-    def mean_ap(scores: Sequence[SplitScores]) -> NDArray[np.float64]:
-        return np.asarray(np.mean([_label_ap(each, targets) for each in scores], axis=0))
+    def mean_ap(models: Sequence[ModelScores]) -> NDArray[np.float64]:
+        return np.asarray(np.mean([figures.label_ap(model) for model in models], axis=0))
 
     methods = methods_of(seeds)
-    start = mean_ap([seed.start.test for seed in seeds])
+    start = mean_ap([seed.start for seed in seeds])
     ap, last = (
         {
-            method: mean_ap([getattr(r, epoch).test for _, r in results_of(seeds, method)])
+            method: mean_ap([getattr(r, epoch) for _, r in results_of(seeds, method)])
             for method in methods
         }
         for epoch in ("selected", "last")
@@ -300,12 +301,6 @@ def _listed_labels(groups: LabelGroups, test: NDArray[np.int64]) -> list[int]:
         most = np.argsort(-test[indices], kind="stable")
         listed |= set(indices[most[: MOST_LISTED_LABELS // len(groups.groups)]].tolist())
     return sorted(listed)
-
-
-def _label_ap(scores: SplitScores, targets: Targets) -> NDArray[np.float64]:
-    if isinstance(scores, LabelBlockMetrics):
-        return scores.average_precision
-    return average_precision(scores, dense_targets(targets))
 
 
 def _traces(seeds: Sequence[SeedResults]) -> list[dict[str, Any]]:
@@ -354,8 +349,6 @@ def _notes(seeds: Sequence[SeedResults], groups: LabelGroups, data: MultiLabelDa
         notes.append("Every label is privileged: there is no label to hold to the reference.")
     for method in methods_of(seeds):
         results = [result for _, result in results_of(seeds, method)]
-        if len(results) < len(seeds):
-            notes.append(f"{method}: only {len(results)} of {len(seeds)} seeds have a result.")
         for text in dict.fromkeys(note for result in results for note in result.notes):
             count = sum(text in result.notes for result in results)
             notes.append(f"{method} ({count} of {len(seeds)} seeds): {text}")

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from fairpo._checks import value_error
 from fairpo.data.base import MultiLabelData
-from fairpo.experiments.conduct import StudyProgress, check_privileged, run_study, uncounted
+from fairpo.experiments.conduct import check_privileged, run_study
 from fairpo.experiments.given_reference import given_reference
 from fairpo.experiments.ledger import Ledger, digest
-from fairpo.experiments.pool import Processes
+from fairpo.experiments.pool import Processes, StudyProgress, uncounted
 from fairpo.experiments.runner import ProgressFactory, silent
 from fairpo.experiments.search import Choices, setting_type
 from fairpo.experiments.study import Study, write_study

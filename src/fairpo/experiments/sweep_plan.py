@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from fairpo._checks import build_settings
 from fairpo.experiments.plan import Plan
 from fairpo.experiments.search import SearchSpace, default_space, setting_type
-from fairpo.experiments.study import Study
+from fairpo.experiments.study import Study, with_reference
 from fairpo.objectives.catalogue import REFERENCE, trial_objective
 from fairpo.training.settings import TrainingSettings
 
@@ -49,7 +49,7 @@ class Sweep(Plan):
         if not isinstance(values, dict) or not values.get("methods"):
             return values
         others = [name for name in values["methods"] if name != REFERENCE]
-        values = {**values, "methods": (REFERENCE, *others)}
+        values = {**values, "methods": with_reference(others)}
         if not values.get("search") and len(others) == 1:
             values["search"] = default_space(others[0])
         training = values.get("training", {})

@@ -223,15 +223,18 @@ class SweepTrials:
         return [_row(trial) for trial in self.counted() if trial.state.is_finished()]
 
     def importance(self) -> dict[str, float] | None:
-        """Share of the spread of the first value that each setting explains (fANOVA)."""
+        """Relative importance of each setting for privileged mAP (fANOVA).
+
+        Shares that add up to 1, however little all of them explain; of random values too.
+        """
         complete = [t for t in self.counted() if t.state == TrialState.COMPLETE]
-        different = {trial.values[0] for trial in complete}
+        different = {_privileged(trial) for trial in complete}
         if len(complete) < FEWEST_FOR_IMPORTANCE or len(different) < 2:
             return None
         found = optuna.importance.get_param_importances(
             self.study,
             evaluator=optuna.importance.FanovaImportanceEvaluator(seed=self.store.seed),
-            target=lambda trial: trial.values[0],
+            target=_privileged,
         )
         return {name: float(value) for name, value in found.items()}
 
@@ -347,6 +350,12 @@ def _free_place(counted: list[FrozenTrial], number: int) -> int:
     for _ in range(earlier):
         next(free)
     return next(free)
+
+
+def _privileged(trial: FrozenTrial) -> float:
+    """Privileged mAP of a complete trial; its value where no privileged label has a positive."""
+    found = trial.user_attrs.get("privileged")
+    return float(trial.values[0] if found is None else found)
 
 
 def _row(trial: FrozenTrial) -> dict[str, Any]:

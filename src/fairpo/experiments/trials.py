@@ -31,7 +31,7 @@ from fairpo.objectives.catalogue import REFERENCE
 from fairpo.training.fit import Reference, train_reference
 
 _NOT_ITS_RESULT = {"device", "checkpoint_seconds", "reference_cache_mb"}
-_OF_METHODS = {"epochs", "learning_rate", "tolerance_points"}
+_OF_METHODS = {"epochs", "learning_rate", "tolerance_points", "reference_is_candidate"}
 
 
 @dataclass(frozen=True)
@@ -154,9 +154,11 @@ class Bench:
         result, _ = runner.run(trial.method)
         key = trial.key(self.fingerprint, self.given_digest, groups)
         models = {"selected": result.selected, "last": result.last}
+        if result.last is result.selected:
+            del models["last"]
         own = {name: scores for name, scores in models.items() if scores is not runner.start}
         start = {"start": runner.start} if trial.method == REFERENCE else {}
-        write_scores(self.ledger.scores(key), own | start)
+        write_scores(self.ledger.scores(key), own | start, self.data, trial.plan.decisions)
         return {
             "key": key,
             "status": "done",

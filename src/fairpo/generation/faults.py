@@ -187,13 +187,13 @@ def settle_faults(
     n_faulty = sum(map(len, faults.values()))
     if faults and invalid == "error":
         raise FairPOValueError(
-            f"the pairs of {rows.source} must all be sound, got {n_faulty} of {len(rows)} that are "
+            f"{rows.source}: the pairs must all be sound, got {n_faulty} of {len(rows)} that are "
             f"not: {'; '.join(named)}.{_advice(rows, faults)} Mend them, or leave them out with "
             "invalid='drop'."
         )
     if n_faulty == len(rows):
         got = "; ".join(named) or "no rows"
-        raise value_error(f"the pairs of {rows.source}", must="hold a sound one", got=got)
+        raise value_error(f"{rows.source}: the pairs", must="hold a sound one", got=got)
     faulty = {row for numbers in faults.values() for row in numbers}
     kept = np.array([row for row in range(len(rows)) if row not in faulty], dtype=np.int64)
     return kept, tuple(f"dropped {words}" for words in named)

@@ -27,14 +27,14 @@ RHYMES = (
 POLITE = ("please", "thanks", "kindly", "sorry")
 FORBIDDEN = ("ugly", "stupid", "nasty", "rotten")
 
-BRACKETS, STOP = "in brackets", "with a stop"
+BRACKETS, SENTENCE = "in brackets", "as sentence"
 
 _RHYME_OF = {word: number for number, words in enumerate(RHYMES) for word in words}
 _WORD = re.compile(r"[^\W\d_]+")
 _LENGTH = re.compile(r"\b(\d{1,9}) to (\d{1,9}) words\b")
 _TOPIC = re.compile(r"\babout the ([^\W\d_]+)")
 _RHYME = re.compile(r"\brhyme with ([^\W\d_]+)")
-_FORM = re.compile(rf"\b({BRACKETS}|{STOP})\b")
+_FORM = re.compile(rf"\b({BRACKETS}|{SENTENCE})\b")
 
 
 def words_of(text: str) -> list[str]:
@@ -62,7 +62,7 @@ def right_format(prompt: Text, completion: str) -> float:
     if asked is None:
         return math.nan
     text = completion.strip()
-    if asked[1] == STOP:
+    if asked[1] == SENTENCE:
         return float(text.endswith("."))
     return float(len(text) > 1 and text.startswith("(") and text.endswith(")"))
 

@@ -11,9 +11,9 @@ to gain on the frequent attributes and something to lose on the rare ones.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,10 +27,12 @@ from fairpo.generation.oracles import (
     ORACLES,
     POLITE,
     RHYMES,
-    STOP,
+    SENTENCE,
     Oracle,
 )
 from fairpo.generation.preferences import PreferencePairs
+
+Choice = TypeVar("Choice")
 
 ATTRIBUTES = tuple(ORACLES)
 LENGTHS = ((4, 6), (7, 9), (10, 12))
@@ -38,7 +40,7 @@ LENGTHS = ((4, 6), (7, 9), (10, 12))
 _VERBS = ("sings", "runs", "sleeps", "waits", "plays", "hides")
 _ADVERBS = ("softly", "slowly", "quickly", "gladly", "often", "alone")
 _JOINTS = ("and", "by")
-_FORMS = (BRACKETS, STOP)
+_FORMS = {BRACKETS: "( {} )", SENTENCE: "{} ."}
 _REQUEST = "write {} to {} words about the {} , rhyme with {} , {} :"
 _N_PROMPTS = len(LENGTHS) * len(NOUNS) * sum(map(len, RHYMES)) * len(_FORMS)
 
@@ -187,7 +189,47 @@ def make_verses(seed: int = 0, *, settings: VersesSettings = DEFAULT_SETTINGS) -
     )
 
 
-def write_verse(request: Request, has: NDArray[np.bool_], rng: np.random.Generator) -> str:
+class Draft(NamedTuple):
+    """Every word that a completion may need, drawn before it is known which it has.
+
+    Both texts of a pair are written from one draft, so that they differ in attributes and in
+    nothing else.
+    """
+
+    polite: str
+    forbidden: str
+    other_noun: str
+    rhyming: str
+    not_rhyming: str
+    inside: int
+    """Number of words in the range that is asked for."""
+    outside: int
+    """Number of words out of it."""
+    filling: tuple[str, ...]
+    other_form: str
+
+
+def draw_draft(request: Request, rng: np.random.Generator) -> Draft:
+    """Draw the words for a request."""
+    sizes = range(LENGTHS[0][0], LENGTHS[-1][1] + 1)
+    inside = tuple(n for n in sizes if request.length[0] <= n <= request.length[1])
+    outside = tuple(n for n in sizes if n not in inside)
+    cycle = itertools.cycle((_VERBS, _ADVERBS, _JOINTS[:1]))
+    forms = ("{}", *(form for name, form in _FORMS.items() if name != request.form))
+    return Draft(
+        polite=_pick(POLITE, rng),
+        forbidden=_pick(FORBIDDEN, rng),
+        other_noun=_pick(tuple(noun for noun in NOUNS if noun != request.noun), rng),
+        rhyming=_pick(_ends(request.rhyme, rhyming=True), rng),
+        not_rhyming=_pick(_ends(request.rhyme, rhyming=False), rng),
+        inside=_pick(inside, rng),
+        outside=_pick(outside, rng),
+        filling=tuple(_pick(kind, rng) for kind in itertools.islice(cycle, sizes[-1])),
+        other_form=_pick(forms, rng),
+    )
+
+
+def write_verse(request: Request, has: NDArray[np.bool_], draft: Draft) -> str:
     """Write a completion that has exactly the wanted attributes.
 
     Parameters
@@ -195,7 +237,8 @@ def write_verse(request: Request, has: NDArray[np.bool_], rng: np.random.Generat
     request : Request
     has : bool array, shape (attributes,)
         Which of :data:`ATTRIBUTES` the oracles are to find.
-    rng : numpy Generator
+    draft : Draft
+        Of the request.
 
     Returns
     -------
@@ -203,35 +246,20 @@ def write_verse(request: Request, has: NDArray[np.bool_], rng: np.random.Generat
         Begins with a blank, as a completion that follows its prompt.
     """
     wanted = dict(zip(ATTRIBUTES, has.tolist(), strict=True))
-    start = [_pick(POLITE, rng)] if wanted["polite"] else []
-    start += [] if wanted["clean"] else [_pick(FORBIDDEN, rng)]
-    start += [request.noun if wanted["topic"] else _pick(_without(NOUNS, request.noun), rng)]
-    end = _pick(_ends(request.rhyme, rhyming=wanted["rhyme"]), rng)
-    lengths = [
-        n
-        for n in range(LENGTHS[0][0], LENGTHS[-1][1] + 1)
-        if (request.length[0] <= n <= request.length[1]) == wanted["length"]
-    ]
-    middle = _filling(int(rng.choice(lengths)) - len(start) - 1, rng)
-    line = " ".join([*start, *middle, end])
-    forms = {BRACKETS: f" ( {line} )", STOP: f" {line} ."}
-    if wanted["format"]:
-        return forms.pop(request.form)
-    del forms[request.form]
-    return _pick((f" {line}", *forms.values()), rng)
-
-
-def _filling(size: int, rng: np.random.Generator) -> list[str]:
-    """So many words between the animal and the last word: verb, adverb, and; by at the end."""
-    cycle = itertools.cycle((_VERBS, _ADVERBS, _JOINTS[:1]))
-    words = [_pick(kind, rng) for kind in itertools.islice(cycle, size)]
-    return [*words[:-1], "by"] if size > 1 else words
+    start = [draft.polite] if wanted["polite"] else []
+    start += [] if wanted["clean"] else [draft.forbidden]
+    start += [request.noun if wanted["topic"] else draft.other_noun]
+    end = draft.rhyming if wanted["rhyme"] else draft.not_rhyming
+    size = (draft.inside if wanted["length"] else draft.outside) - len(start) - 1
+    middle = [*draft.filling[: size - 1], "by"] if size > 1 else draft.filling[:size]
+    form = _FORMS[request.form] if wanted["format"] else draft.other_form
+    return " " + form.format(" ".join([*start, *middle, end]))
 
 
 def _ends(key: str, *, rhyming: bool) -> tuple[str, ...]:
     rhyme = next(words for words in RHYMES if key in words)
     if rhyming:
-        return _without(rhyme, key)
+        return tuple(word for word in rhyme if word != key)
     return tuple(word for words in RHYMES if words is not rhyme for word in words)
 
 
@@ -252,7 +280,8 @@ def _draw_pairs(
     asked = [requests[number] for number in rng.integers(0, len(requests), len(driven))]
     chosen, rejected = [], []
     for request, *has in zip(asked, chosen_has, rejected_has, strict=True):
-        texts = [write_verse(request, wanted, rng) for wanted in has]
+        draft = draw_draft(request, rng)
+        texts = [write_verse(request, wanted, draft) for wanted in has]
         chosen.append(texts[0])
         rejected.append(texts[1])
     return PreferencePairs(
@@ -271,9 +300,10 @@ def _draw_demonstrations(
 ) -> Demonstrations:
     asked = [request for request in requests for _ in range(settings.demonstrations)]
     has = rng.random((len(asked), len(ATTRIBUTES))) < settings.demonstrated
+    drawn = zip(asked, has, strict=True)
     return Demonstrations(
         tuple(request.prompt for request in asked),
-        tuple(write_verse(request, row, rng) for request, row in zip(asked, has, strict=True)),
+        tuple(write_verse(request, row, draw_draft(request, rng)) for request, row in drawn),
     )
 
 
@@ -288,12 +318,8 @@ def _split_requests(seed: int, settings: VersesSettings) -> dict[str, list[Reque
     }
 
 
-def _pick(words: tuple[str, ...], rng: np.random.Generator) -> str:
-    return words[int(rng.integers(len(words)))]
-
-
-def _without(words: tuple[str, ...], word: str) -> tuple[str, ...]:
-    return tuple(other for other in words if other != word)
+def _pick(choices: Sequence[Choice], rng: np.random.Generator) -> Choice:
+    return choices[int(rng.integers(len(choices)))]
 
 
 def _stream(seed: int, purpose: int) -> np.random.Generator:

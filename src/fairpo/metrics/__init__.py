@@ -13,6 +13,7 @@ when it is over all labels.
 - ``label_blocks``: average precision and rankings from one pass over blocks of very many labels;
 - ``bootstrap``: the same metrics on resampled rows, for intervals of differences between runs;
 - ``significance``: permutation tests of two models, Holm's correction over many labels;
+- ``step_counts``: rows at each step of a ranking under many weightings at once, what both count;
 - ``units``: rows or clusters of rows, what both draw.
 """
 

@@ -2,17 +2,16 @@
 
 A resample is a weight per row (how often it was drawn). Every metric is computed from weights
 directly: decision metrics are ratios of weighted sums, and the AP of a label needs the weights
-summed between one positive and the next, a sparse matrix times all resamples at once.
+summed between one positive and the next, see :mod:`fairpo.metrics.step_counts`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from fairpo._checks import unknown_name, value_error
 from fairpo.metrics.decisions import (
@@ -28,11 +27,21 @@ from fairpo.metrics.ranking import (
     check_scores,
     divide_defined,
 )
-from fairpo.metrics.row_metrics import ROW_METRICS, row_terms, thresholds_by_run
+from fairpo.metrics.row_metrics import (
+    ROW_METRICS,
+    ratios_of_sums,
+    row_terms,
+    sum_terms_by_unit,
+    thresholds_by_run,
+)
+from fairpo.metrics.step_counts import COLUMNS, count_steps, in_parts, steps_of, weigh
 from fairpo.metrics.units import cumulate_rows, sum_by_unit, units_of_rows
 
 BOOTSTRAP_METRICS = ("map", *ROW_METRICS)
-BLOCK_BYTES = 2**25  # of weights at a time; a label's work needs about four times that
+BLOCK_BYTES = 2**27  # of weights at a time; each block ranks every label again
+
+Weights: TypeAlias = "NDArray[np.uint16] | NDArray[np.float32]"
+"""How often each unit was drawn, shape (units, resamples); 16 bits where they are enough."""
 
 
 class BootstrapResult(NamedTuple):
@@ -108,8 +117,9 @@ def bootstrap_metrics(
     Notes
     -----
     A label without a positive in a resample is left out of that resample's ``map``; targets are
-    shared, so it is left out for every run. Time is about n x L x n_resamples additions per run;
-    memory stays around 200 MB beyond the input and the result.
+    shared, so it is left out for every run. Time is about n x L x n_resamples additions per run:
+    under 2 s for 40,000 rows, 80 labels and 1000 resamples. Memory stays around 200 MB beyond the
+    input and the result.
 
     Examples
     --------
@@ -132,9 +142,9 @@ def bootstrap_metrics(
     n_units = int(unit_of_row.max()) + 1
     n_keys = len(metrics) * membership.shape[1]
     resampled = np.empty((len(runs), n_keys, n_resamples))
-    for part, weights in _weight_blocks(n_units, len(targets), n_resamples, seed):
+    for block, parts in _weight_blocks(n_units, n_resamples, seed):
         for run, values in zip(runs, resampled, strict=True):
-            values[:, part] = run.under(weights)
+            values[:, block] = run.under(parts)
     return BootstrapResult(
         keys=tuple(metric_key(metric, group) for metric in metrics for group in (ALL, *groups)),
         values=np.stack([run.values() for run in runs]),
@@ -167,13 +177,14 @@ def bootstrap_means(
     known = ~np.isnan(values)
     sums = sum_by_unit(np.stack([np.where(known, values, 0.0), known], axis=1), unit_of_row)
     means = np.empty(n_resamples)
-    for part, weights in _weight_blocks(len(sums), len(values), n_resamples, seed):
-        numerator, denominator = sums.T @ weights
-        means[part] = divide_defined(numerator, denominator)
+    for block, parts in _weight_blocks(len(sums), n_resamples, seed):
+        means[block] = divide_defined(*weigh(sums, parts))
     return means
 
 
-def percentile_interval(differences: Floats, level: float = 0.95) -> tuple[Floats, Floats]:
+def percentile_interval(
+    differences: Floats, level: float = 0.95, *, estimate: Floats | float | None = None
+) -> tuple[Floats, Floats]:
     """Take the percentile interval over the last axis.
 
     Parameters
@@ -182,6 +193,10 @@ def percentile_interval(differences: Floats, level: float = 0.95) -> tuple[Float
         Resampled values, usually a difference of two runs.
     level : float in (0, 1)
         Share of resamples inside; the rest is left out in equal parts on both sides.
+    estimate : float array, shape (...), optional
+        The figure on the rows themselves, onto which the mean of the resamples is moved. Give it
+        for AP: a resample repeats positives, which raises the AP of a label that has few, so that
+        plain percentiles may not even hold the figure.
 
     Returns
     -------
@@ -193,6 +208,8 @@ def percentile_interval(differences: Floats, level: float = 0.95) -> tuple[Float
     values = np.array(differences, dtype=np.float64)
     empty = np.isnan(values).all(axis=-1)
     values[empty] = 0.0  # only to keep NumPy from warning; replaced below
+    if estimate is not None:
+        values += (np.asarray(estimate) - np.nanmean(values, axis=-1))[..., None]
     tail = (1.0 - level) / 2.0
     quantile = np.nanquantile if np.isnan(values).any() else np.quantile
     low, high = quantile(values, [tail, 1.0 - tail], axis=-1)
@@ -202,7 +219,7 @@ def percentile_interval(differences: Floats, level: float = 0.95) -> tuple[Float
 def weighted_average_precision(
     logits: Scores,
     targets: NDArray[Any],
-    weights: NDArray[np.float32],
+    weights: NDArray[Any],
     unit_of_row: NDArray[np.int64] | None = None,
 ) -> Floats:
     """Compute the AP of every label under many weightings of the rows at once.
@@ -212,7 +229,7 @@ def weighted_average_precision(
     Parameters
     ----------
     logits, targets : arrays, shape (n, L)
-    weights : float32 array, shape (U, resamples)
+    weights : uint16 or float32 array, shape (U, resamples)
         Whole numbers: how often each unit was drawn.
     unit_of_row : int64 array, shape (n,), optional
         The unit (cluster) of each row, 0 to U - 1. Each row is its own unit when not given.
@@ -224,14 +241,9 @@ def weighted_average_precision(
     """
     if unit_of_row is None:
         unit_of_row = np.arange(len(targets))
-    values = np.full((targets.shape[1], weights.shape[1]), np.nan)
-    for label, value in enumerate(values):
-        observed = targets[:, label] >= 0
-        positive = targets[observed, label] == 1
-        if positive.any():
-            scores = logits[observed, label]
-            value[:] = _weighted_label(scores, positive, unit_of_row[observed], weights)
-    return values
+    rows_of_unit = np.bincount(unit_of_row, minlength=len(weights)).astype(np.float64)
+    most = float((rows_of_unit @ weights).max(initial=0.0))
+    return _weighted_labels(logits, targets, unit_of_row, in_parts(weights), most)
 
 
 class _Run:
@@ -249,33 +261,32 @@ class _Run:
         self.logits, self.targets, self.unit_of_row = logits, targets, unit_of_row
         self.membership = membership.astype(np.float64)
         self.metrics = metrics
-        by_row = [name for name in metrics if name != "map"]
-        terms = row_terms(logits, targets, membership, by_row, threshold_logits)
-        self.sums = {
-            name: [sum_by_unit(term, unit_of_row) for term in pair] for name, pair in terms.items()
-        }
+        self._by_row = [name for name in metrics if name != "map"]
+        terms = row_terms(logits, targets, membership, self._by_row, threshold_logits)
+        self.sums = sum_terms_by_unit(terms, unit_of_row)
 
-    def under(self, weights: NDArray[np.float32]) -> Floats:
-        """Values under weights (units, resamples), shape (keys, resamples)."""
-        return np.concatenate([self._metric_under(name, weights) for name in self.metrics])
+    def under(self, parts: Sequence[Weights]) -> Floats:
+        """Values under weights of the units, shape (keys, resamples)."""
+        most = len(parts[0]) * int(np.bincount(self.unit_of_row).max())
+        precision = None
+        if "map" in self.metrics:
+            precision = _weighted_labels(self.logits, self.targets, self.unit_of_row, parts, most)
+        return self._combined(weigh(self.sums, parts), precision)
 
     def values(self) -> Floats:
         """Values on the rows as they are, shape (keys,)."""
-        return np.concatenate([self._metric(name) for name in self.metrics])
+        precision = None
+        if "map" in self.metrics:
+            precision = average_precision(self.logits, self.targets)
+        return self._combined(self.sums.sum(axis=0), precision)
 
-    def _metric_under(self, name: str, weights: NDArray[np.float32]) -> Floats:
-        if name == "map":
-            return self._group_means(
-                weighted_average_precision(self.logits, self.targets, weights, self.unit_of_row)
-            )
-        numerator, denominator = self.sums[name]
-        return divide_defined(numerator.T @ weights, denominator.T @ weights)
-
-    def _metric(self, name: str) -> Floats:
-        if name == "map":
-            return self._group_means(average_precision(self.logits, self.targets))
-        numerator, denominator = self.sums[name]
-        return divide_defined(numerator.sum(axis=0), denominator.sum(axis=0))
+    def _combined(self, sums: Floats, precision: Floats | None) -> Floats:
+        """All keys from sums of terms (2 x metrics x groups, ...) and each label's AP (L, ...)."""
+        by_row = ratios_of_sums(sums, self.membership.shape[1])
+        values = dict(zip(self._by_row, by_row, strict=True))
+        if precision is not None:
+            values["map"] = self._group_means(precision)
+        return np.concatenate([values[name] for name in self.metrics])
 
     def _group_means(self, precision: Floats) -> Floats:
         defined = ~np.isnan(precision)
@@ -283,48 +294,73 @@ class _Run:
         return divide_defined(sums, self.membership.T @ defined)
 
 
+def _weighted_labels(
+    logits: Scores,
+    targets: NDArray[Any],
+    unit_of_row: NDArray[np.int64],
+    parts: Sequence[Weights],
+    most: float,
+) -> Floats:
+    """AP of every label, shape (L, resamples); ``most`` rows are drawn in a resample."""
+    values = np.full((targets.shape[1], sum(part.shape[1] for part in parts)), np.nan)
+    for label, value in enumerate(values):
+        observed = targets[:, label] >= 0
+        positive = targets[observed, label] == 1
+        if positive.any():
+            scores = logits[observed, label]
+            value[:] = _weighted_label(scores, positive, unit_of_row[observed], parts, most)
+    return values
+
+
 def _weighted_label(
     scores: Scores,
     positive: NDArray[np.bool_],
     unit_of_row: NDArray[np.int64],
-    weights: NDArray[np.float32],
+    parts: Sequence[Weights],
+    most: float,
 ) -> Floats:
-    """AP of one label under each column of weights, shape (resamples,)."""
+    """AP of one label under each weighting, shape (resamples,)."""
     thresholds = np.unique(scores[positive])
-    step = len(thresholds) - np.searchsorted(thresholds, scores, side="right")
-    shape = (len(thresholds), len(weights))  # a row that scores below every positive has no step
-    rows = step < len(thresholds)
-    rows_above = cumulate_rows(_count_matrix(step[rows], unit_of_row[rows], shape) @ weights)
-    at_step = _count_matrix(step[positive], unit_of_row[positive], shape) @ weights
-    precision = cumulate_rows(at_step.copy())
-    total = precision[-1].astype(np.float64)
-    np.maximum(rows_above, 1.0, out=rows_above)  # 0 only where the positives' weight is 0 too
-    precision /= rows_above
-    precision *= at_step
-    return divide_defined(precision.sum(axis=0, dtype=np.float64), total)
+    step = steps_of(scores, thresholds)
+    shape = (len(thresholds), len(parts[0]))
+    found, missed = (
+        count_steps(step[kind], unit_of_row[kind], shape, most=most)
+        for kind in (positive, ~positive)
+    )
+    return np.concatenate([_precision(found @ part, missed @ part) for part in parts])
 
 
-def _count_matrix(
-    step: NDArray[np.int64], unit: NDArray[np.int64], shape: tuple[int, int]
-) -> sparse.csr_array[Any]:
-    """Count the rows of each unit at each step; float32 is exact below 2^24 rows."""
-    ones = np.ones(len(step), dtype=np.float32)
-    return sparse.csr_array((ones, (step, unit)), shape=shape)
+def _precision(found: NDArray[Any], missed: NDArray[Any]) -> Floats:
+    """AP from positives and negatives drawn at each step, (steps, columns)."""
+    at_step = found.astype(np.float32)
+    above = cumulate_rows(at_step.copy())
+    total = above[-1].astype(np.float64)
+    rows = cumulate_rows(missed.astype(np.float32))
+    rows += above
+    np.maximum(rows, 1.0, out=rows)  # 0 only where the positives' weight is 0 too
+    np.divide(above, rows, out=rows)
+    rows *= at_step
+    return divide_defined(rows.sum(axis=0, dtype=np.float64), total)
 
 
 def _weight_blocks(
-    n_units: int, n_rows: int, n_resamples: int, seed: int
-) -> Iterator[tuple[slice, NDArray[np.float32]]]:
-    """Draw units with replacement; yield blocks of resamples that fit into memory."""
+    n_units: int, n_resamples: int, seed: int
+) -> Iterator[tuple[slice, list[Weights]]]:
+    """Draw units with replacement; yield blocks of resamples that fit into memory, in parts."""
     generator = np.random.default_rng(seed)
-    width = max(1, BLOCK_BYTES // (4 * n_rows))
-    for start in range(0, n_resamples, width):
-        stop = min(start + width, n_resamples)
-        weights = np.empty((stop - start, n_units), dtype=np.float32)
-        for resample in weights:
-            drawn = generator.integers(0, n_units, n_units)
-            resample[:] = np.bincount(drawn, minlength=n_units)
-        yield slice(start, stop), np.ascontiguousarray(weights.T)
+    dtype = np.uint16 if n_units < 2**16 else np.float32  # no unit is drawn more often
+    block: list[Weights] = []
+    start = 0
+    for first in range(0, n_resamples, COLUMNS):
+        drawn = np.empty((min(COLUMNS, n_resamples - first), n_units), dtype=dtype)
+        for resample in drawn:
+            units = generator.integers(0, n_units, n_units)
+            resample[:] = np.bincount(units, minlength=n_units)
+        block.append(np.ascontiguousarray(drawn.T))
+        stop = first + len(drawn)
+        if sum(part.nbytes for part in block) > BLOCK_BYTES or stop == n_resamples:
+            yield slice(start, stop), block
+            start, block = stop, []
 
 
 def _check_request(

@@ -18,7 +18,7 @@ from fairpo.metrics.ranking import Floats, divide_defined
 Groups: TypeAlias = "Mapping[str, NDArray[np.int64] | Sequence[int]]"
 
 ALL = "all"  # what the set of all labels is called where a name is needed
-RESERVED = (ALL, "group_min", "difference")  # would collide in keys <metric>/<group>
+RESERVED = (ALL, "group_min", "group_max", "difference")  # would collide in keys <metric>/<group>
 BLOCK_ENTRIES = 2**22
 
 
@@ -72,8 +72,8 @@ def membership_matrix(groups: Groups, n_labels: int) -> NDArray[np.float32]:
     FairPOTypeError
         Label indices are not integers.
     FairPOValueError
-        A reserved name ("all", "group_min", "difference"), a name with "/", an index outside
-        0 to L - 1 or given twice.
+        A reserved name ("all", "group_min", "group_max", "difference"), a name with "/", an index
+        outside 0 to L - 1 or given twice.
     """
     matrix = np.zeros((n_labels, 1 + len(groups)), dtype=np.float32)
     matrix[:, 0] = 1.0

@@ -35,6 +35,10 @@ from fairpo.metrics.row_metrics import row_terms
 Value: TypeAlias = "float | int | str | list[str] | None"
 
 
+LOSSES = ("brier", "calibration_error")
+"""Metrics of which lower is better."""
+
+
 @dataclass(frozen=True)
 class Undefined:
     """What the metrics left out; each a mapping whose keys are "all" and the group names.
@@ -168,6 +172,10 @@ class LabelFrame:
         """Return the lowest value of the groups; NaN when no group has one."""
         return float(_min_defined(self._of_groups(metric)))
 
+    def group_max(self, metric: str) -> float:
+        """Return the highest value of the groups; NaN when no group has one."""
+        return -float(_min_defined(-self._of_groups(metric)))
+
     def difference(self, metric: str) -> float:
         """Return the highest minus the lowest value; NaN with fewer than two defined groups."""
         values = self._of_groups(metric)
@@ -202,7 +210,8 @@ class LabelFrame:
     def to_dict(self) -> dict[str, Value]:
         """Return everything but the per-label table under flat keys, ready for JSON.
 
-        ``<metric>``, ``<metric>/<group>``, ``<metric>/group_min``, ``<metric>/difference``,
+        ``<metric>``, ``<metric>/<group>``, that of the worst group as ``<metric>/group_min``, of a
+        loss as ``<metric>/group_max``, ``<metric>/difference``,
         ``worst_label``; ``labels_without_positives`` (names), and under ``n_`` counts of what is
         undefined: ``n_labels_without_positives``, ``n_rows_without_f1``,
         ``n_rows_without_observed``, each also with ``/<group>``. NaN becomes None.
@@ -212,7 +221,10 @@ class LabelFrame:
             flat[metric] = _jsonable(value)
             for group, of_group in self.by_group[metric].items():
                 flat[metric_key(metric, group)] = _jsonable(of_group)
-            flat[f"{metric}/group_min"] = _jsonable(self.group_min(metric))
+            if metric in LOSSES:
+                flat[f"{metric}/group_max"] = _jsonable(self.group_max(metric))
+            else:
+                flat[f"{metric}/group_min"] = _jsonable(self.group_min(metric))
             flat[f"{metric}/difference"] = _jsonable(self.difference(metric))
         flat["worst_label"] = self.worst_label[0]
         for group, names in self.undefined.labels_without_positives.items():

@@ -12,25 +12,29 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse, stats
 
 from fairpo._checks import unknown_name, value_error
 from fairpo.metrics.decisions import (
     ALL,
     Groups,
-    RowTerms,
     membership_matrix,
     metric_key,
 )
 from fairpo.metrics.ranking import Floats, Scores, check_scores, divide_defined
-from fairpo.metrics.row_metrics import ROW_METRICS, row_terms, thresholds_by_run
-from fairpo.metrics.units import cumulate_rows, sum_by_unit, units_of_rows
+from fairpo.metrics.row_metrics import (
+    ROW_METRICS,
+    ratios_of_sums,
+    row_terms,
+    sum_terms_by_unit,
+    thresholds_by_run,
+)
+from fairpo.metrics.step_counts import COLUMNS, count_steps, weigh
+from fairpo.metrics.units import cumulate_rows, units_of_rows
 
 Swaps: TypeAlias = "NDArray[np.int16]"
 """1 where a unit is swapped, 0 where not, shape (units, permutations)."""
 
 BLOCK_BYTES = 2**28  # of swaps at a time; each block ranks every label again
-COLUMNS = 128  # permutations that are multiplied at a time: more fall out of the cache
 ROUNDING = 1e-6
 """Differences nearer than this are equal: counts are exact, their float32 quotients are not."""
 
@@ -63,6 +67,21 @@ class PermutationResult(NamedTuple):
             raise unknown_name("key", key, self.keys, of="keys of this test")
         place = self.keys.index(key)
         return float(self.differences[place]), float(self.p_values[place])
+
+
+class SwappedDifferences(NamedTuple):
+    """Differences of two models under every permutation; the first column is that of no swap.
+
+    Attributes
+    ----------
+    by_row : float64 array, shape (metrics x groups, 1 + n_permutations)
+        Of ``ROW_METRICS``.
+    by_label : float64 array, shape (L, 1 + n_permutations)
+        Of every label's AP; NaN for a label without a positive.
+    """
+
+    by_row: Floats
+    by_label: Floats
 
 
 def paired_permutation_test(
@@ -142,27 +161,84 @@ def paired_permutation_test(
     >>> difference > 0.1, p < 0.01
     (True, True)
     """
-    _check_request(first, second, targets, n_permutations)
-    membership = membership_matrix(groups, targets.shape[1])
-    unit_of_row = units_of_rows(clusters, len(targets))
-    pairs = list(zip(first, second, strict=True))
+    if len(first) == 0 or len(first) != len(second):
+        raise value_error(
+            "first and second",
+            must="hold the same number of runs, at least one",
+            got=f"{len(first)} and {len(second)}",
+        )
     thresholds = zip(
         thresholds_by_run(first_threshold_logits, len(first)),
         thresholds_by_run(second_threshold_logits, len(second)),
         strict=True,
     )
-    by_row = [
-        _RowSums(pair, targets, membership, own, unit_of_row)
-        for pair, own in zip(pairs, thresholds, strict=True)
+    runs = [
+        swapped_differences(
+            pair,
+            targets,
+            groups,
+            threshold_logits=own,
+            clusters=clusters,
+            n_permutations=n_permutations,
+            seed=seed,
+        )
+        for pair, own in zip(zip(first, second, strict=True), thresholds, strict=True)
     ]
-    by_key, by_label = [], []
-    for swaps in _swap_blocks(int(unit_of_row.max()) + 1, n_permutations, seed):
-        labels = np.mean([_labels(*pair, targets, unit_of_row, swaps) for pair in pairs], axis=0)
-        others = np.mean([sums.under(swaps) for sums in by_row], axis=0)
-        by_label.append(labels)
-        by_key.append(np.concatenate([_group_means(labels, membership), others]))
-    differences, p_values = _judge(np.concatenate(by_key, axis=1))
-    label_differences, label_p_values = _judge(np.concatenate(by_label, axis=1))
+    return judge_swaps(runs, groups)
+
+
+def swapped_differences(
+    pair: tuple[Scores, Scores],
+    targets: NDArray[Any],
+    groups: Groups,
+    *,
+    threshold_logits: tuple[Floats | None, Floats | None] = (None, None),
+    clusters: NDArray[Any] | None = None,
+    n_permutations: int = 1000,
+    seed: int = 0,
+) -> SwappedDifferences:
+    """Compare one run of two models under every permutation, for :func:`judge_swaps`.
+
+    Runs of a test can so be taken one by one, in whatever process.
+
+    Parameters
+    ----------
+    pair : two float arrays of shape (n, L)
+    threshold_logits : two float arrays of shape (L,), or None
+    targets, groups, clusters, n_permutations, seed
+        As for :func:`paired_permutation_test`.
+    """
+    _check_request(pair, targets, n_permutations)
+    membership = membership_matrix(groups, targets.shape[1])
+    unit_of_row = units_of_rows(clusters, len(targets))
+    sums = _RowSums(pair, targets, membership, threshold_logits, unit_of_row)
+    # A model compared with itself, as after a fallback to the reference: one swap tells all.
+    is_same = pair[0] is pair[1] and threshold_logits[0] is threshold_logits[1]
+    n_drawn = 0 if is_same else n_permutations
+    by_row, by_label = [], []
+    for swaps in _swap_blocks(int(unit_of_row.max()) + 1, n_drawn, seed):
+        by_row.append(sums.under(swaps))
+        by_label.append(_labels(*pair, targets, unit_of_row, swaps))
+    differences = SwappedDifferences(*(np.concatenate(part, axis=1) for part in (by_row, by_label)))
+    if not is_same:
+        return differences
+    return SwappedDifferences(*(np.repeat(part, 1 + n_permutations, 1) for part in differences))
+
+
+def judge_swaps(runs: Sequence[SwappedDifferences], groups: Groups) -> PermutationResult:
+    """Test the mean over runs that were swapped alike.
+
+    Parameters
+    ----------
+    runs : sequence of SwappedDifferences
+        At least one; of the same rows, groups, ``n_permutations`` and seed.
+    groups : mapping from name to int array
+    """
+    labels = np.mean([run.by_label for run in runs], axis=0)
+    others = np.mean([run.by_row for run in runs], axis=0)
+    means = _group_means(labels, membership_matrix(groups, len(labels)))
+    differences, p_values = _judge(np.concatenate([means, others]))
+    label_differences, label_p_values = _judge(labels)
     metrics = ("map", *ROW_METRICS)
     keys = tuple(metric_key(metric, group) for metric in metrics for group in (ALL, *groups))
     return PermutationResult(keys, differences, p_values, label_differences, label_p_values)
@@ -214,28 +290,21 @@ class _RowSums:
         threshold_logits: tuple[Floats | None, Floats | None],
         unit_of_row: NDArray[np.int64],
     ) -> None:
+        self.n_groups = membership.shape[1]
         self.first, self.second = (
-            [
-                RowTerms(*(sum_by_unit(term, unit_of_row) for term in terms))
-                for terms in row_terms(logits, targets, membership, threshold_logits=own).values()
-            ]
+            sum_terms_by_unit(
+                row_terms(logits, targets, membership, threshold_logits=own), unit_of_row
+            )
             for logits, own in zip(pair, threshold_logits, strict=True)
         )
 
     def under(self, swaps: Sequence[Swaps]) -> Floats:
         """First minus second, shape (keys, permutations)."""
-        parts = [part.astype(np.float64) for part in swaps]
-        metrics = list(zip(self.first, self.second, strict=True))
-        return np.block([[_ratios(*terms, part) for part in parts] for terms in metrics])
-
-
-def _ratios(first: RowTerms, second: RowTerms, swaps: Floats) -> Floats:
-    sums = []
-    for one, other in zip(first, second, strict=True):
-        moved = (other - one).T @ swaps
-        sums.append((one.sum(axis=0)[:, None] + moved, other.sum(axis=0)[:, None] - moved))
-    (of_first, of_second), (below_first, below_second) = sums
-    return divide_defined(of_first, below_first) - divide_defined(of_second, below_second)
+        moved = weigh(self.second - self.first, swaps)
+        first = self.first.sum(axis=0)[:, None] + moved
+        second = self.second.sum(axis=0)[:, None] - moved
+        differences = ratios_of_sums(first, self.n_groups) - ratios_of_sums(second, self.n_groups)
+        return differences.reshape(-1, moved.shape[1])
 
 
 def _labels(
@@ -252,14 +321,28 @@ def _labels(
         positive = targets[observed, label] == 1
         if positive.any():
             pair = _Label(
-                stats.rankdata(first[observed, label]),
-                stats.rankdata(second[observed, label]),
+                _ranks(first[observed, label]),
+                _ranks(second[observed, label]),
                 positive,
                 unit_of_row[observed],
                 len(swaps[0]),
             )
             value[:] = np.concatenate([pair.under(part) for part in swaps])
     return values
+
+
+def _ranks(scores: Scores) -> NDArray[np.int64]:
+    """Ranks of scores from the lowest, doubled: those that are tied share their mean.
+
+    Twice ``scipy.stats.rankdata``, whole numbers, without the price of a stable sort.
+    """
+    order = np.argsort(scores)
+    ascending = scores[order]
+    starts = np.flatnonzero(np.concatenate([[True], ascending[1:] != ascending[:-1]]))
+    ends = np.append(starts[1:], len(scores))
+    ranks = np.empty(len(scores), dtype=np.int64)
+    ranks[order] = np.repeat(starts + 1 + ends, ends - starts)
+    return ranks
 
 
 class _Label:
@@ -271,18 +354,18 @@ class _Label:
 
     def __init__(
         self,
-        first: Floats,
-        second: Floats,
+        first: NDArray[np.int64],
+        second: NDArray[np.int64],
         positive: NDArray[np.bool_],
         unit_of_row: NDArray[np.int64],
         n_units: int,
     ) -> None:
-        steps = np.unique(np.concatenate([first[positive], second[positive]]))
+        is_step = np.zeros(2 * len(first) + 1, dtype=bool)  # by rank
+        is_step[first[positive]] = is_step[second[positive]] = True
+        above = np.cumsum(is_step[::-1])[::-1] - is_step  # steps above each rank
         self.n_positives = np.count_nonzero(positive)
-        here, there = (
-            len(steps) - np.searchsorted(steps, ranks, side="right") for ranks in (first, second)
-        )
-        shape = (len(steps), n_units)
+        here, there = above[first], above[second]
+        shape = (int(np.count_nonzero(is_step)), n_units)
         self.found = _Counts(here[positive], there[positive], unit_of_row[positive], shape)
         self.missed = _Counts(here[~positive], there[~positive], unit_of_row[~positive], shape)
 
@@ -314,13 +397,11 @@ class _Counts:
         )
         self.first, self.both = at_first, at_first + at_second
         moved = here != there
-        leaves, enters = moved & (here < n_steps), moved & (there < n_steps)
-        step = np.concatenate([here[leaves], there[enters]])
-        most = np.bincount(step, minlength=1).max()  # of moves at one step: none can overflow
-        signs = np.array([-1, 1], dtype=np.int16 if most < 2**15 else np.int32)
-        change = np.repeat(signs, [np.count_nonzero(leaves), np.count_nonzero(enters)])
-        unit = np.concatenate([unit_of_row[leaves], unit_of_row[enters]])
-        self.moves = sparse.csr_array((change, (step, unit)), shape=shape)
+        step = np.concatenate([here[moved], there[moved]])
+        most = np.bincount(step, minlength=n_steps + 1)[:n_steps].max(initial=0)  # at one step
+        signs = np.repeat(np.array([-1, 1], dtype=np.int8), np.count_nonzero(moved))
+        unit = np.tile(unit_of_row[moved], 2)
+        self.moves = count_steps(step, unit, shape, most=float(most), signs=signs)
 
     def under(self, swaps: Swaps) -> NDArray[np.float32]:
         """Rows of the first model at each step, shape (steps, permutations)."""
@@ -372,18 +453,10 @@ def _swap_blocks(n_units: int, n_permutations: int, seed: int) -> Iterator[list[
         yield parts
 
 
-def _check_request(
-    first: Sequence[Scores], second: Sequence[Scores], targets: NDArray[Any], n_permutations: int
-) -> None:
-    if len(first) == 0 or len(first) != len(second):
-        raise value_error(
-            "first and second",
-            must="hold the same number of runs, at least one",
-            got=f"{len(first)} and {len(second)}",
-        )
+def _check_request(pair: tuple[Scores, Scores], targets: NDArray[Any], n_permutations: int) -> None:
     if n_permutations < 1:
         raise value_error("n_permutations", must="be at least 1", got=n_permutations)
     if len(targets) == 0:
         raise value_error("targets", must="hold at least one row", got="none")
-    for logits in (*first, *second):
+    for logits in pair:
         check_scores(logits, targets)

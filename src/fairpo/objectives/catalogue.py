@@ -36,7 +36,7 @@ class Method:
     objective : type
         What is built.
     parts : mapping
-        Its arguments, where it is a :class:`FairPOObjective`.
+        Its arguments, where it is a :class:`FairPOObjective`; they cannot be set.
     defaults : mapping
         Settings that go over the preset's and under the caller's.
     continues : bool
@@ -86,15 +86,15 @@ METHODS: dict[str, Method] = {
     ),
     "group-dro": Method(
         "group-robust cross-entropy over the label groups (Group DRO)",
-        parts={"preference": "bce", "constraint": "bce"},
+        parts={"preference": "bce", "constraint": "bce", "weight_rule": "raw"},
         # Sagawa et al. 2019 (1911.08731): step sizes near 0.01 for losses near 1 nat.
-        defaults={"weight_rule": "raw", "step_size": 0.01},
+        defaults={"step_size": 0.01},
     ),
     "group-dro-excess": Method(
         "the same, weights moved by the excess over the reference",
-        parts={"preference": "bce", "constraint": "bce"},
+        parts={"preference": "bce", "constraint": "bce", "weight_rule": "excess"},
         # Excess losses are near 0.01 nat, a hundredth of raw ones, so the step is 100 times larger.
-        defaults={"weight_rule": "excess", "step_size": 1.0},
+        defaults={"step_size": 1.0},
     ),
     "fairpo-dpo": Method("FairPO with the DPO preference (Eq. 10)", parts={"preference": "dpo"}),
     "fairpo-simpo": Method(
@@ -137,8 +137,9 @@ def get_method(name: str) -> Method:
 
 
 def accepts(name: str, option: str) -> bool:
-    """Whether a method has an option."""
-    return option in get_method(name).settings_model.model_fields
+    """Whether a method has an option, and does not fix it."""
+    method = get_method(name)
+    return option in method.settings_model.model_fields and option not in method.parts
 
 
 def option_fields() -> dict[str, FieldInfo]:

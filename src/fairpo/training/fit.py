@@ -76,6 +76,11 @@ class FittedMethod:
         """Whether no epoch within tolerance beat the reference, so that it was returned."""
         return self.training.selector.fell_back
 
+    @property
+    def ended_best(self) -> bool:
+        """Whether the selected epoch is the last one."""
+        return self.training.selector.best_epoch == len(self.training.epochs)
+
     def last_policy(self) -> Policy:
         """Return a copy in the state of the last epoch."""
         return _with_state(self.policy, self.training.last_state)
@@ -128,6 +133,12 @@ def train_reference(
         checkpoint=checkpoint,
     )
     policy.load_state_dict(training.selected_state)
+    if training.selector.best_epoch + settings.patience > settings.reference_epochs:
+        notes.append(
+            f"the reference was best in epoch {training.selector.best_epoch} of at most "
+            f"{settings.reference_epochs}: it may not have learnt all it can, and methods that "
+            "start from it may gain by training longer alone. Raise reference_epochs."
+        )
     return head_reference(policy, data, settings, training, notes)
 
 
@@ -271,7 +282,9 @@ def train_method(
         epochs=settings.epochs,
         learning_rate=settings.learning_rate,
         score=score,
-        selector=Selector(start, settings.tolerance_points / 100),
+        selector=Selector(
+            start, settings.tolerance_points / 100, candidate=settings.reference_is_candidate
+        ),
         on_epoch=on_epoch,
         checkpoint=checkpoint,
     )

@@ -61,18 +61,24 @@ class Selector:
     reference : ValidationScores or None
     tolerance : float
         A fraction, not points.
+    candidate : bool
+        Whether the reference is epoch 0. If not, the best admissible epoch is returned even where
+        it is worse.
     """
 
     reference: ValidationScores | None
     tolerance: float = 0.005
     best_epoch: int = 0
+    candidate: bool = True
     best_goal: float = field(init=False, default=-math.inf)
     stale_epochs: int = field(init=False, default=0)
     _highest: float = field(init=False, default=-math.inf)
 
     def __post_init__(self) -> None:
         """Enter the reference as epoch 0."""
-        if self.reference is not None and not math.isnan(self.reference.goal):
+        if not self.candidate or self.reference is None:
+            return
+        if not math.isnan(self.reference.goal):
             self.best_goal = self.reference.goal
 
     def offer(self, epoch: int, scores: ValidationScores) -> bool:

@@ -79,7 +79,7 @@ def load_pairs(
     parts = read_pairs(source, told, prompt_length=prompt_length)
     if "train" not in parts:
         got = f"only {', '.join(parts)}"
-        raise value_error(f"the pairs of {_name(source)}", must="hold a train split", got=got)
+        raise value_error(f"{_name(source)}: the pairs", must="hold a train split", got=got)
     train = parts["train"]
     for name, fraction in (("test", told.test_fraction), ("validation", told.validation_fraction)):
         if name not in parts:

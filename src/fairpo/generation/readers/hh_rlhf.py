@@ -50,6 +50,8 @@ def read(path: Path) -> tuple[PairRows, list[str], tuple[str, ...]]:
     FairPOFileError
         A file that is damaged, by line, or no file at all.
     """
+    if not path.is_dir():
+        raise file_error(path, "is not a folder; hh-rlhf is one")
     texts: list[tuple[Any, Any, Any]] = []
     attributes: list[str] = []
     places: list[str] = []

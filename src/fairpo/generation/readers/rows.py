@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -42,7 +43,7 @@ class Table:
     splits: list[str] | None = None
     notes: tuple[str, ...] = ()
 
-    @property
+    @functools.cached_property
     def columns(self) -> list[str]:
         """Names of the columns, in the order they turn up."""
         return list(dict.fromkeys(name for row in self.rows for name in row))
@@ -96,9 +97,9 @@ def read_table(source: Any, options: PairOptions) -> Table:
     if isinstance(source, str | Path):
         table = _read_path(str(source), options)
     elif hasattr(source, "column_names"):
-        table = _from_parts("a data set", _parts(source))
+        table = _from_parts("pairs", _parts(source))
     elif isinstance(source, Sequence) and all(isinstance(row, Mapping) for row in source):
-        table = Table("the rows given", source, range(len(source)))
+        table = Table("pairs", source, range(len(source)))
     else:
         raise type_error(
             "PAIRS",
@@ -161,6 +162,14 @@ def _from_parts(source: str, parts: dict[str, Any]) -> Table:
     known = {name: part for name, part in parts.items() if name in SPLIT_NAMES}
     if not known:
         raise file_error(source, f"has the splits {', '.join(parts)}; none is train")
+    for part in known.values():
+        if not hasattr(part, "__len__"):
+            raise type_error(
+                "a data set of Hugging Face",
+                must="be loaded as a whole",
+                got=type(part).__name__,
+                do="Load it without streaming=True.",
+            )
     rows: list[Mapping[str, Any]] = []
     places: list[str] = []
     splits: list[str] = []
