@@ -147,7 +147,7 @@ def test_a_report_that_fails_costs_no_figure(data, tmp_path):
             "overrides of fairpo-dpo must leave .* to all methods, got seed",
         ),
         ({"overrides": {"fairpo-dpo": {"epochs": 3}}}, "must leave .* to all methods, got epochs"),
-        ({"overrides": {"asl": {"gamma_negative": 3}}}, "method 'asl' is not among"),
+        ({"overrides": {"als": {"gamma_negative": 3}}}, "method 'als' is not among"),
         ({"overrides": {"fairpo-dpo": {"betta": 3}}}, "option 'betta' is not among"),
         ({"options": {"betta": 1}}, "option 'betta' is not among"),
         ({"options": {"beta": -1}}, "FairPOSettings.beta must be greater than 0"),

@@ -119,8 +119,9 @@ def test_the_headline_names_the_largest_rise():
         }
     text = text_of(render_report(metrics))
     assert (
-        "Of 2 methods, privileged mAP rose most under fairpo-dpo: +4.2 points (95% interval +1.0 "
-        "to +6.0). Its non-privileged mAP fell (\u22122.0 points, \u22123.0 to \u22121.0)."
+        "Of 2 methods, the largest rise of privileged mAP is that of fairpo-dpo: +4.2 points "
+        "(95% interval +1.0 to +6.0). "
+        "Its non-privileged mAP fell (\u22122.0 points, \u22123.0 to \u22121.0)."
     ) in text
 
 

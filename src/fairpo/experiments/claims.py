@@ -100,7 +100,8 @@ def best_baseline(data: MultiLabelData, seeds: Sequence[SeedResults]) -> str | N
     goals: dict[str, list[float]] = {}
     for seed in seeds:
         for result in seed.results:
-            if result.method.startswith("fairpo-") or not get_method(result.method).continues:
+            method = get_method(result.method)
+            if method.parts.get("preference", "bce") != "bce" or not method.continues:
                 continue
             scores = result.selected.validation
             assert not isinstance(scores, LabelBlockMetrics)

@@ -44,6 +44,7 @@ MOST_LISTED_LABELS = 2000
 """Above this ``per_label`` holds the labels with the most test positives, half from each group."""
 
 MOST_NAMED = 20
+LEVEL_OF_TESTS = 0.05
 FEWEST_SEEDS_FOR_T = 5
 """Below this a t interval over seeds says next to nothing."""
 
@@ -130,7 +131,7 @@ def summarise(
         "per_label": _per_label(data, seeds, figures, groups),
         "trace": _traces(seeds),
         "undefined": _undefined(data, seeds, groups),
-        "notes": [*_notes(seeds, groups, data), *left_out],
+        "notes": [*_notes(seeds, groups, data, claims), *left_out],
         "evidence": gather_evidence(data, seeds, figures, processes),
     }
 
@@ -229,6 +230,8 @@ def _cell(
     }
     if len(by_seed) >= FEWEST_SEEDS_FOR_T:
         cell["seeds_low"], cell["seeds_high"] = _t_interval(by_seed)
+    elif len(by_seed) > 1:
+        cell["seeds_sd"] = none_if_nan(float(by_seed.std(ddof=1)))
     return cell
 
 
@@ -342,11 +345,22 @@ def _undefined(
     }
 
 
-def _notes(seeds: Sequence[SeedResults], groups: LabelGroups, data: MultiLabelData) -> list[str]:
+def _notes(
+    seeds: Sequence[SeedResults],
+    groups: LabelGroups,
+    data: MultiLabelData,
+    claims: dict[str, Any] | None,
+) -> list[str]:
     notes = list(seeds[0].notes)
     privileged = set(groups.privileged.tolist())
     if len(privileged) == data.n_labels:
         notes.append("Every label is privileged: there is no label to hold to the reference.")
+    if claims and claims["labels"] and data.n_labels > LEVEL_OF_TESTS * claims["n_permutations"]:
+        notes.append(
+            f"{claims['n_permutations']:,} swaps cannot tell a change of any single one of "
+            f"{data.n_labels} labels from chance, as p is corrected over labels. Set "
+            f"n_permutations to {round(data.n_labels / LEVEL_OF_TESTS)} or more."
+        )
     for method in methods_of(seeds):
         results = [result for _, result in results_of(seeds, method)]
         for text in dict.fromkeys(note for result in results for note in result.notes):

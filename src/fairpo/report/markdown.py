@@ -108,7 +108,7 @@ def _of_study(study: dict[str, Any]) -> Iterable[str]:
         f"- **{_escaped(t['method'])}**: {_escaped(t['text'])}" for t in tallies(study, rows)
     )
     yield "## All variants"
-    yield _how(first)
+    yield f"{_how(first)} Nothing is corrected over variants: of many, some stand out by chance."
     yield _table(
         ["variant", "method", "back", "labels in P", *(f"mAP {_SHORT.get(g, g)}" for g in groups)],
         [
@@ -144,8 +144,8 @@ def _how(metrics: dict[str, Any]) -> str:
     return (
         "P = privileged, N = the other labels. Points (x100), test rows; behind each value its "
         f"difference to the reference and the {interval['level']:.0%} interval "
-        f"({interval['kind']}), \\* where it excludes 0. Back: in how many seeds the reference "
-        "was returned."
+        f"({interval['kind']}), \\* where it excludes 0: of one figure, not corrected for their "
+        "number, and not over seeds. Back: in how many seeds the reference was returned."
     )
 
 
@@ -160,7 +160,8 @@ def _tests(metrics: dict[str, Any]) -> Iterable[str]:
     yield "## Tests"
     yield (
         f"Difference of mAP in points and p of a paired permutation test "
-        f"({claims['n_permutations']:,} swaps, Holm over methods), selected epoch."
+        f"({claims['n_permutations']:,} swaps, Holm over methods), selected epoch. Tests are of "
+        "the models that were trained: those of another seed may differ by more."
     )
     yield _table(
         ["method", *(f"{_SHORT.get(g, g)} against {o}" for o in opponents for g in groups)],

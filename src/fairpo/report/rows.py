@@ -85,9 +85,14 @@ def p_value(metrics: dict[str, Any], row: dict[str, Any], key: str) -> float | N
 def can_be_told(metrics: dict[str, Any], row: dict[str, Any], key: str) -> bool:
     """Whether a change can be told from chance: by its interval, and by its test if there is one.
 
-    A run whose figures have tests claims nothing that they did not look at.
+    A run whose figures have tests claims nothing that they did not look at. Where there are seeds
+    enough for an interval over them, it must agree: tests are of the models that were trained.
     """
-    if not row["cells"][key]["excludes_zero"]:
+    cell = row["cells"][key]
+    if not cell["excludes_zero"]:
+        return False
+    low, high = cell.get("seeds_low"), cell.get("seeds_high")
+    if low is not None and high is not None and low <= 0 <= high:
         return False
     if not metrics.get("claims"):
         return True
