@@ -17,8 +17,6 @@ Importing it imports none of the heavy packages: each name is loaded when it is 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from fairpo._optional import require
-
 if TYPE_CHECKING:
     from fairpo.generation.config import FairPOGenerationConfig as FairPOGenerationConfig
     from fairpo.generation.preferences import PreferencePairs as PreferencePairs
@@ -48,6 +46,8 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'fairpo.generation' has no attribute {name!r}")
     if name.startswith("FairPOGeneration"):
+        from fairpo._optional import require
+
         require("transformers", extra="generation", purpose="training of language models")
     return getattr(import_module(_HOME[name]), name)
 
