@@ -12,6 +12,7 @@ from fairpo import LabelGroup, LabelGroups
 from fairpo._checks import FairPOError, FairPOTypeError, FairPOValueError, FairPOWarning
 from fairpo.generation import FairPOGenerationConfig, PreferencePairs
 from fairpo.generation.tokens import tokenize_pairs
+from fairpo.generation.verses import Demonstrations
 from tests.generation import tiny_lm
 
 METHODS = ("sft", "dpo", "group-dro", "fairpo-dpo", "fairpo-simpo", "fairpo-cpo")
@@ -175,6 +176,25 @@ def test_the_best_model_is_chosen_by_any_metric(tmp_path):
     assert again == pytest.approx(max(values), abs=1e-6)
     with pytest.raises(FairPOValueError, match="Did you mean"):
         tiny_lm.trainer(tmp_path, metric_for_best_model="rewards/margin")
+
+
+def test_demonstrations_are_the_chosen_completions(tmp_path):
+    """Supervised fine-tuning on prompts with one completion is that on pairs, without the rest."""
+    data, held_out = tiny_lm.pairs(24), tiny_lm.pairs(8, seed=1)
+    shown = Demonstrations(data.prompts, data.chosen)
+    options = {"method": "sft", "privileged": None, "evaluated": held_out}
+    from_pairs = tiny_lm.trained(tmp_path, data=data, **options)
+    from_shown = tiny_lm.trained(tmp_path, data=shown, **options)
+    tiny_lm.assert_same(from_pairs.model.state_dict(), from_shown.model.state_dict())
+    assert from_shown.attribute_names == (*tiny_lm.NAMES, "demonstrations")
+    pairwise, alone = from_pairs.evaluate(), from_shown.evaluate()
+    for key in ("eval_loss", "eval_logps/accuracies/attributes/kind"):
+        assert alone[key] == pytest.approx(pairwise[key])
+    given = {"reference_model": tiny_lm.model()}
+    watched = tiny_lm.trained(tmp_path, data=shown, parts=given, **options)
+    assert "eval_rewards/margins" in watched.evaluate()
+    with pytest.raises(FairPOValueError, match="must hold rejected completions for method='dpo'"):
+        tiny_lm.trainer(tmp_path, data=shown, method="dpo", privileged=None)
 
 
 def test_pairs_in_every_form(tmp_path):
@@ -361,7 +381,9 @@ def test_what_is_cut_or_left_out_is_counted(tmp_path):
         made = tiny_lm.trainer(tmp_path, max_length=14)
     (cut,) = [str(w.message) for w in caught if "are cut" in str(w.message)]
     sequences = made.train_dataset
-    lengths = [max(len(p + c) for p, c in sequences[row]["sides"]) for row in range(len(sequences))]
+    lengths = [
+        max(len(p) + len(c) for p, c in sequences[row]["sides"]) for row in range(len(sequences))
+    ]
     assert cut.startswith(f"train_dataset: {sum(n > 14 for n in lengths)} of 24 pairs are longer")
     lengths = sorted(
         len(prompt) for prompt in tiny_lm.trainer(tmp_path).train_dataset.tokens.prompts
@@ -385,7 +407,7 @@ def test_a_prompt_that_merges_with_its_completion_is_told(tmp_path):
     with pytest.warns(FairPOWarning, match="1 prompts are tokenized differently with a completion"):
         tokens = tokenize_pairs(whole, tokenizer, None)
     assert tokenizer.decode(tokens.prompts[0]) == "hello"
-    assert tokenizer.decode(tokens.chosen[0]) == " sea</s>"
+    assert tokenizer.decode(tokens.sides[0][0]) == " sea</s>"
 
 
 def test_options_on_a_command_line():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -19,38 +18,36 @@ from fairpo.generation.faults import PromptLength
 from fairpo.generation.preferences import PreferencePairs
 from fairpo.generation.scorer import ATTENTION, COMPLETION, TOKENS
 from fairpo.generation.texts import Text
+from fairpo.generation.verses import Demonstrations
 
 ATTRIBUTES, REFERENCE = "attributes", "reference_log_probs"
 """Keys of a batch: what drives each pair (batch,), what the reference says (batch, 2)."""
 
 _TOGETHER = 1024
 
-Numbers = list[int]
+Numbers = NDArray[np.int32]
 
 
 @dataclass(frozen=True)
 class PairTokens:
-    """Preference pairs as numbers of tokens.
+    """Preference pairs, or demonstrations, as numbers of tokens.
 
     Parameters
     ----------
-    prompts, chosen, rejected : sequences of lists of int, length n
-        The completions alone.
+    prompts : sequence of int32 arrays, length n
+    sides : one or two sequences of int32 arrays, length n
+        The completions alone: chosen, and rejected where there are any.
     attributes : int64 array, shape (n,)
     rows : int64 array, shape (n,)
-        Which of the pairs they are: those whose prompt leaves no room are left out.
-    max_length : int or None
-        Longest prompt and completion together, of which more is cut at the end.
+        Which of the rows given they are: those whose prompt leaves no room are left out.
     notes : tuple of str
-        What was cut or left out, counted.
+        What is to be cut or was left out, counted.
     """
 
     prompts: Sequence[Numbers]
-    chosen: Sequence[Numbers]
-    rejected: Sequence[Numbers]
+    sides: tuple[Sequence[Numbers], ...]
     attributes: NDArray[np.int64]
     rows: NDArray[np.int64]
-    max_length: int | None
     notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -71,7 +68,7 @@ def tokenize_pairs(
     pairs : PreferencePairs
     tokenizer : transformers.PreTrainedTokenizerBase
     max_length : int, optional
-        See :class:`PairTokens`.
+        Longest prompt and completion together, of which a batch cuts the end.
     name : str
         What messages call the pairs.
 
@@ -83,9 +80,44 @@ def tokenize_pairs(
     Warns
     -----
     FairPOWarning
-        Sequences were cut or left out, or the end of a prompt is not that of the prompt alone.
+        Sequences will be cut or were left out, or the end of a prompt is not that of the prompt
+        alone.
     """
-    plain = np.array([isinstance(prompt, str) for prompt in pairs.prompts], dtype=bool)
+    sides = (pairs.chosen, pairs.rejected)
+    return _tokenize(pairs.prompts, sides, pairs.attributes, tokenizer, max_length, name)
+
+
+def tokenize_demonstrations(
+    demonstrations: Demonstrations,
+    attribute: int,
+    tokenizer: Any,
+    max_length: int | None,
+    name: str = "the demonstrations",
+) -> PairTokens:
+    """Turn demonstrations into tokens, with one side; see :func:`tokenize_pairs`.
+
+    Parameters
+    ----------
+    demonstrations : Demonstrations
+    attribute : int
+        What stands for the attribute, which they have not.
+    tokenizer, max_length, name
+        As for pairs.
+    """
+    attributes = np.full(len(demonstrations.prompts), attribute, dtype=np.int64)
+    sides = (demonstrations.completions,)
+    return _tokenize(demonstrations.prompts, sides, attributes, tokenizer, max_length, name)
+
+
+def _tokenize(
+    prompts: Sequence[Text],
+    sides: tuple[Sequence[Text], ...],
+    attributes: NDArray[np.int64],
+    tokenizer: Any,
+    max_length: int | None,
+    name: str,
+) -> PairTokens:
+    plain = np.array([isinstance(prompt, str) for prompt in prompts], dtype=bool)
     if not plain.all() and not tokenizer.chat_template:
         raise value_error(
             "the tokenizer",
@@ -93,19 +125,23 @@ def tokenize_pairs(
             got="none",
             do="Set tokenizer.chat_template, or bring the pairs as plain text.",
         )
-    prompts: list[Numbers] = [[]] * len(pairs)
-    chosen, rejected = list(prompts), list(prompts)
-    for rows in _blocks(np.flatnonzero(plain)):
-        _place(rows, (prompts, chosen, rejected), _plain(pairs, rows, tokenizer))
-    for rows in _blocks(np.flatnonzero(~plain)):
-        _place(rows, (prompts, chosen, rejected), _conversations(pairs, rows, tokenizer))
+    of_prompts: list[Numbers] = [np.empty(0, np.int32)] * len(prompts)
+    of_sides = tuple(list(of_prompts) for _ in sides)
+    for kind, tokenized in ((plain, _plain), (~plain, _conversations)):
+        for rows in _blocks(np.flatnonzero(kind)):
+            given = [[side[row] for row in rows] for side in (prompts, *sides)]
+            found = tokenized(given[0], given[1:], tokenizer)
+            for whole, part in zip((of_prompts, *of_sides), found, strict=True):
+                for row, numbers in zip(rows, part, strict=True):
+                    whole[row] = np.array(numbers, dtype=np.int32)
     n_parted = 0
-    for row, prompt in enumerate(prompts):
-        shared = min(_shared(prompt, chosen[row]), _shared(prompt, rejected[row]))
+    for row, prompt in enumerate(of_prompts):
+        shared = min(_shared(prompt, side[row]) for side in of_sides)
         n_parted += shared < len(prompt)
-        prompts[row] = prompt[:shared]
-        chosen[row], rejected[row] = chosen[row][shared:], rejected[row][shared:]
-    kept, notes = _within(prompts, chosen, rejected, max_length)
+        of_prompts[row] = prompt[:shared]
+        for side in of_sides:
+            side[row] = side[row][shared:]
+    kept, notes = _within(of_prompts, of_sides, max_length)
     if n_parted:
         notes.append(
             f"{n_parted} prompts are tokenized differently with a completion behind them; the "
@@ -114,14 +150,12 @@ def tokenize_pairs(
     if not len(kept):
         raise value_error(name, must="hold a pair that can be trained on", got="; ".join(notes))
     for note in notes:
-        warnings.warn(f"{name}: {note}.", FairPOWarning, stacklevel=3)
+        warnings.warn(f"{name}: {note}.", FairPOWarning, stacklevel=4)
     return PairTokens(
-        [prompts[row] for row in kept],
-        [chosen[row] for row in kept],
-        [rejected[row] for row in kept],
-        pairs.attributes[kept],
+        [of_prompts[row] for row in kept],
+        tuple([side[row] for row in kept] for side in of_sides),
+        attributes[kept],
         kept,
-        max_length,
         tuple(notes),
     )
 
@@ -155,81 +189,56 @@ def _blocks(rows: NDArray[np.int64]) -> list[list[int]]:
     return [rows[start : start + _TOGETHER].tolist() for start in range(0, len(rows), _TOGETHER)]
 
 
-def _place(
-    rows: list[int], lists: tuple[list[Numbers], ...], values: tuple[list[Numbers], ...]
-) -> None:
-    for whole, part in zip(lists, values, strict=True):
-        for row, numbers in zip(rows, part, strict=True):
-            whole[row] = numbers
-
-
-def _plain(
-    pairs: PreferencePairs, rows: list[int], tokenizer: Any
-) -> tuple[list[Numbers], list[Numbers], list[Numbers]]:
+def _plain(prompts: list[Any], sides: list[list[Any]], tokenizer: Any) -> list[list[list[int]]]:
+    """Numbers of prompts alone, then of prompts with each side's completions."""
     end = tokenizer.eos_token
 
-    def numbers(texts: list[str]) -> list[Numbers]:
-        found: list[Numbers] = tokenizer(text=texts)["input_ids"]
-        return found
+    def with_end(text: str) -> str:
+        return text if text.endswith(end) else text + end
 
-    def with_prompt(completions: Sequence[Text]) -> list[Numbers]:
-        texts = [f"{pairs.prompts[row]}{completions[row]}" for row in rows]
-        return numbers([text if text.endswith(end) else text + end for text in texts])
-
-    prompts = [str(pairs.prompts[row]) for row in rows]
-    return numbers(prompts), with_prompt(pairs.chosen), with_prompt(pairs.rejected)
+    wholes = [
+        [with_end(prompt + completion) for prompt, completion in zip(prompts, side, strict=True)]
+        for side in sides
+    ]
+    return [tokenizer(text=texts)["input_ids"] for texts in (prompts, *wholes)]
 
 
 def _conversations(
-    pairs: PreferencePairs, rows: list[int], tokenizer: Any
-) -> tuple[list[Numbers], list[Numbers], list[Numbers]]:
-    def numbers(conversations: list[Any], **options: Any) -> list[Numbers]:
-        found: list[Numbers] = tokenizer.apply_chat_template(
+    prompts: list[Any], sides: list[list[Any]], tokenizer: Any
+) -> list[list[list[int]]]:
+    """The same for messages; a prompt alone ends with what opens the answer."""
+
+    def numbers(conversations: list[Any], **options: Any) -> list[list[int]]:
+        found: list[list[int]] = tokenizer.apply_chat_template(
             conversations, tokenize=True, return_dict=True, **options
         )["input_ids"]
         return found
 
-    prompts: list[Any] = [pairs.prompts[row] for row in rows]
-
-    def with_prompt(completions: Sequence[Any]) -> list[Numbers]:
-        together = zip(prompts, rows, strict=True)
-        return numbers([prompt + completions[row] for prompt, row in together])
-
-    return (
-        numbers(prompts, add_generation_prompt=True),
-        with_prompt(pairs.chosen),
-        with_prompt(pairs.rejected),
-    )
+    wholes = [
+        [prompt + completion for prompt, completion in zip(prompts, side, strict=True)]
+        for side in sides
+    ]
+    return [numbers(prompts, add_generation_prompt=True), *map(numbers, wholes)]
 
 
 def _shared(prompt: Numbers, whole: Numbers) -> int:
     """How many tokens of the prompt the whole begins with."""
-    if whole[: len(prompt)] == prompt:
-        return len(prompt)
-    both = zip(prompt, whole, strict=False)
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], both))
+    same = prompt[: len(whole)] == whole[: len(prompt)]
+    return len(same) if same.all() else int(same.argmin())
 
 
 def _within(
-    prompts: list[Numbers],
-    chosen: list[Numbers],
-    rejected: list[Numbers],
-    max_length: int | None,
+    prompts: list[Numbers], sides: tuple[list[Numbers], ...], max_length: int | None
 ) -> tuple[NDArray[np.int64], list[str]]:
-    """Pairs with something to score on either side, and what happens to the others."""
+    """Rows with something to score on every side, and what happens to the others."""
     of_prompt = np.array([len(numbers) for numbers in prompts], dtype=np.int64)
-    longest, shortest = (
-        np.array(
-            [of(len(a), len(b)) for a, b in zip(chosen, rejected, strict=True)], dtype=np.int64
-        )
-        for of in (max, min)
-    )
+    of_sides = np.array([[len(numbers) for numbers in side] for side in sides], dtype=np.int64)
     limit = np.inf if max_length is None else max_length
     unscored = of_prompt.clip(1)  # the first token of a sequence has nothing before it
     full = unscored >= limit
-    empty = ~full & (of_prompt + shortest <= unscored)
+    empty = ~full & (of_prompt + of_sides.min(0) <= unscored)
     kept = ~full & ~empty
-    cut = kept & (of_prompt + longest > limit)
+    cut = kept & (of_prompt + of_sides.max(0) > limit)
     notes = []
     if cut.any():
         notes.append(
@@ -275,7 +284,7 @@ class PairExamples(Dataset[dict[str, Any]]):
     def __getitem__(self, index: int) -> dict[str, Any]:
         """One pair: its attribute, and prompt and completion of each side."""
         tokens = self.tokens
-        sides = (tokens.chosen, tokens.rejected) if self.with_rejected else (tokens.chosen,)
+        sides = tokens.sides if self.with_rejected else tokens.sides[:1]
         example: dict[str, Any] = {
             ATTRIBUTES: int(tokens.attributes[index]),
             "sides": [(tokens.prompts[index], side[index]) for side in sides],
@@ -309,7 +318,7 @@ class PairCollator:
     def __call__(self, examples: list[dict[str, Any]]) -> dict[str, Tensor]:
         """Collate."""
         sides = [side for example in examples for side in example["sides"]]
-        sequences = [(prompt + completion)[: self.max_length] for prompt, completion in sides]
+        sequences = [np.concatenate(side)[: self.max_length] for side in sides]
         length = max(map(len, sequences))
         if self.pad_to_multiple_of:
             length = -(-length // self.pad_to_multiple_of) * self.pad_to_multiple_of

@@ -33,8 +33,10 @@ from fairpo.generation.tokens import (
     PairExamples,
     check_tokenizer,
     sequences_of,
+    tokenize_demonstrations,
     tokenize_pairs,
 )
+from fairpo.generation.verses import Demonstrations
 from fairpo.groups import LabelGroups
 from fairpo.objectives.group_objective import StepSums
 from fairpo.objectives.pair_catalogue import make_pair_objective
@@ -49,6 +51,9 @@ from fairpo.training.reported_trainer import ReportedTrainer
 
 FOLDER = "_reference_log_probs"
 """Where kept log-probabilities lie, within the output folder."""
+
+DEMONSTRATIONS = "demonstrations"
+"""What stands for their attribute."""
 
 _PROBE = 16
 """Tokens of the example on which a model's head is tried."""
@@ -68,9 +73,10 @@ class FairPOGenerationTrainer(ReportedTrainer):
     model : transformers.PreTrainedModel or peft.PeftModel
         A causal language model. The policy starts from it.
     args : FairPOGenerationConfig
-    train_dataset : PreferencePairs, list of dict, or datasets.Dataset
+    train_dataset : PreferencePairs, list of dict, datasets.Dataset, or Demonstrations
         Rows have columns ``prompt``, ``chosen``, ``rejected`` (TRL's formats, plain or
-        conversational) and ``attribute``; see :func:`fairpo.generation.read_pairs`.
+        conversational) and ``attribute``; see :func:`fairpo.generation.read_pairs`. Method ``sft``
+        also takes :class:`~fairpo.generation.verses.Demonstrations`, prompts with one completion.
     eval_dataset : the same, or a mapping of several
         Its attributes are among those of the training pairs' names.
     processing_class : transformers.PreTrainedTokenizerBase
@@ -139,8 +145,7 @@ class FairPOGenerationTrainer(ReportedTrainer):
         _check_reference(reference_model, model, args.reference)
         self._tokenizer, self._max_length = processing_class, args.max_length
         self.attribute_names: tuple[str, ...] = ()
-        trained = None if train_dataset is None else self._examples(train_dataset, "train_dataset")
-        evaluated = self._all_examples(eval_dataset, "eval_dataset")
+        trained, evaluated = self._trained_and_evaluated(train_dataset, eval_dataset)
         super().__init__(
             accumulation=args.accumulation,
             model=_prepared(model, args, peft_config),
@@ -179,7 +184,7 @@ class FairPOGenerationTrainer(ReportedTrainer):
                 )
             )
             if trained is not None:
-                trained.with_rejected = self.objective.needs_rejected
+                self._take_sides(trained)
             self._begin_reference()
         self._check_best_metric()
 
@@ -204,8 +209,8 @@ class FairPOGenerationTrainer(ReportedTrainer):
         return self.objective.known_counts(known["lengths"], known[ATTRIBUTES])
 
     def reference_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
-        """What the reference says of a micro-batch, unless it is kept with the pairs."""
-        if REFERENCE in inputs or self._reference is None:
+        """What the reference says of a micro-batch of pairs, unless it is kept with them."""
+        if REFERENCE in inputs or self._reference is None or inputs[TOKENS].shape[1] < 2:
             return {}
         return {REFERENCE: self._reference_log_probs(inputs)}
 
@@ -318,6 +323,30 @@ class FairPOGenerationTrainer(ReportedTrainer):
 
     # Pairs
 
+    def _trained_and_evaluated(self, trained: Any, evaluated: Any) -> tuple[Any, Any]:
+        """Examples of both; the training pairs name the attributes, unless they are no pairs."""
+        if not isinstance(trained, Demonstrations):
+            name = "train_dataset"
+            examples = None if trained is None else self._examples(trained, name)
+            return examples, self._all_examples(evaluated, "eval_dataset")
+        of_evaluated = self._all_examples(evaluated, "eval_dataset")
+        place = len(self.attribute_names)
+        self.attribute_names = (*self.attribute_names, DEMONSTRATIONS)
+        tokens = tokenize_demonstrations(
+            trained, place, self._tokenizer, self._max_length, "train_dataset"
+        )
+        return PairExamples(tokens), of_evaluated
+
+    def _take_sides(self, trained: PairExamples) -> None:
+        trained.with_rejected = self.objective.needs_rejected
+        if trained.with_rejected and len(trained.tokens.sides) < 2:
+            raise value_error(
+                "train_dataset",
+                must=f"hold rejected completions for method={self.args.method!r}",
+                got=DEMONSTRATIONS,
+                do="Demonstrations are for method='sft'.",
+            )
+
     def _all_examples(self, given: Any, name: str) -> Any:
         """One set, several by name, or what is ready: nothing, or the name of one that is there."""
         if given is None or isinstance(given, str | PairExamples):
@@ -384,9 +413,10 @@ class FairPOGenerationTrainer(ReportedTrainer):
                 must="be given: it names the attributes",
                 got="neither",
             )
-        trained = None if self.train_dataset is None else self.train_dataset.tokens.attributes
+        pairs = None if self.train_dataset is None else self.train_dataset.tokens
+        driving = None if pairs is None or len(pairs.sides) < 2 else pairs.attributes
         return choose_groups(
-            given, self.args, self.attribute_names, trained, self._accuracy_of_reference
+            given, self.args, self.attribute_names, driving, self._accuracy_of_reference
         )
 
     def _accuracy_of_reference(self) -> NDArray[np.float64]:
@@ -446,7 +476,8 @@ class FairPOGenerationTrainer(ReportedTrainer):
         if ahead:
             digest = f"{self.identity()['reference'][:16]}{self.accelerator.mixed_precision}"
             for examples in self._datasets():
-                self._keep(examples, digest)
+                if len(examples.tokens.sides) == 2:
+                    self._keep(examples, digest)
         if passing:  # the model moves on; what it said at first is kept
             self._reference = None
 
