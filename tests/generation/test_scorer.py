@@ -5,8 +5,10 @@ import copy
 import peft
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from fairpo._checks import FairPOWarning
+from fairpo.generation import log_probs
 from fairpo.generation.scorer import CompletionScorer
 from tests.generation import tiny_lm
 
@@ -134,3 +136,34 @@ def test_adapters(kind):
     torch.testing.assert_close(found.double(), slow(without, given), atol=1e-4, rtol=0)
     found.sum().backward()
     assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
+
+
+class Largest(TorchDispatchMode):
+    """Keeps the most rows of a tensor over the whole vocabulary, parameters' own shape aside."""
+
+    def __init__(self, vocabulary):
+        super().__init__()
+        self.vocabulary, self.rows = vocabulary, 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        output = function(*args, **(kwargs or {}))
+        for made in output if isinstance(output, tuple | list) else [output]:
+            if isinstance(made, torch.Tensor) and made.shape[-1:] == (self.vocabulary,):
+                self.rows = max(self.rows, made.numel() // self.vocabulary)
+        return output
+
+
+@pytest.mark.parametrize("family", ["Llama", "Gemma2"])
+def test_logits_are_never_there_as_a_whole(monkeypatch, family):
+    """Neither forward nor backward; whole logits would have a row for each token."""
+    monkeypatch.setattr(log_probs, "_ENTRIES", {"cpu": 5 * 320})
+    model = tiny_lm.model(family)
+    scorer = CompletionScorer(model, EXAMPLE)
+    given = batch()
+    with Largest(320) as seen:
+        scorer(model, given)[0].sum().backward()
+    of_weights = 16  # the head's, transposed
+    assert seen.rows <= max(5, of_weights)
+    with Largest(320) as plain:
+        model(input_ids=given["input_ids"]).logits.sum().backward()
+    assert plain.rows == given["input_ids"].numel() > of_weights
