@@ -13,8 +13,11 @@ ROOT = Path(fairpo.__file__).parent
 
 FLOORS = {
     "_checks": 0,
+    "_files": 0,
     "_optional": 0,
     "_random": 0,
+    "_titles": 0,
+    "pareto": 0,
     "groups": 1,
     "losses": 1,
     "group_weights": 1,

@@ -24,17 +24,8 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-METRIC_TITLES = {
-    "map": "mAP",
-    "sample_f1": "sample-F1",
-    "label_accuracy": "accuracy",
-    "exact_match": "exact match",
-    "brier": "Brier score",
-    "calibration_error": "calibration error",
-    "precision_at_1": "P@1",
-    "precision_at_5": "P@5",
-    "ndcg_at_5": "nDCG@5",
-}
+from fairpo._titles import METRIC_TITLES
+
 GROUP_TITLES = {"privileged": "P", "non_privileged": "N"}
 
 EpochBars = Callable[[str, int], Callable[[dict[str, Any]], None]]
@@ -91,8 +82,8 @@ def study_bars() -> Iterator[tuple[EpochBars, StudyBars]]:
             for task in training.values():
                 bars.update(task, figures="")
             training.clear()
-            training[name] = bars.add_task(name, total=total, figures="")
-            return lambda: bars.update(training[name], advance=1)
+            task = training[name] = bars.add_task(name, total=total, figures="")
+            return lambda: bars.update(task, advance=1)
 
         yield epochs, count
 

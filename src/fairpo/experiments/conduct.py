@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -12,6 +13,7 @@ from typing import Any
 import fairpo
 from fairpo._checks import FairPOError
 from fairpo.data.base import MultiLabelData
+from fairpo.data.mapped import shared_features
 from fairpo.experiments.given_reference import given_reference
 from fairpo.experiments.ledger import Ledger
 from fairpo.experiments.plan import Plan
@@ -23,13 +25,13 @@ from fairpo.experiments.runner import (
     SeedResults,
     silent,
 )
-from fairpo.experiments.scores import read_scores
+from fairpo.experiments.scores import holds_scores, read_scores
 from fairpo.experiments.study import Study, Variant, write_study
-from fairpo.experiments.study_folder import empty_folder, inputs_of
+from fairpo.experiments.study_folder import empty_folder, inputs_of, seal_folder
 from fairpo.experiments.summary import Report, summarise, write_summary
 from fairpo.experiments.trials import Bench, Trial, failed
 from fairpo.groups import LabelGroups, parse_privileged
-from fairpo.models.checkpoint import CHECKSUMS, hold, write_checksums
+from fairpo.models.checkpoint import CHECKSUMS, hold
 from fairpo.objectives.catalogue import REFERENCE
 from fairpo.training.fit import choose_groups
 
@@ -66,7 +68,8 @@ def run_study(
     """Run the trials of a study that are not done yet, then write it up.
 
     Stopped at any moment, the same call goes on: a trial that was done is not run again. One that
-    crashes is recorded, and the others go on; it is run again at the next call.
+    crashes is recorded, and the others go on; it is run again at the next call. So is a reference,
+    without the trials that start from it.
 
     Parameters
     ----------
@@ -86,7 +89,7 @@ def run_study(
     progress : callable
         Of the epochs of a training, where there is one process.
     count : callable
-        Of references and trials, and of what writing up takes: models judged, tests, evidence.
+        Of references and trials, and of what writing up takes: models, tests, evidence.
     extra : mapping
         Entries of ``metrics.json`` beside the study's own.
 
@@ -97,7 +100,8 @@ def run_study(
     Raises
     ------
     FairPOError
-        The study does not fit the data, or no trial of a reference came to an end.
+        The study does not fit the data, or no reference came to an end, or not the one by which
+        privileged labels are chosen.
     """
     study.check()
     data.require_features()
@@ -112,23 +116,24 @@ def run_study(
         (folder / CHECKSUMS).unlink(missing_ok=True)  # it is being written again
         write_study(folder / study.file_name, study)
         ledger.make_folders()
-        bench = Bench(
-            replace(data, items=None),  # features are all that is read, and items may be functions
-            inputs["data"],
-            ledger,
-            given,
-            inputs["reference"],
-            progress if n_jobs == 1 else silent,
-        )
-        with Processes(n_jobs, count) as processes:
+        own = replace(data, items=None)  # features are all that is read; items may be functions
+        sharing = shared_features(own, folder) if n_jobs > 1 else nullcontext(own)
+        with sharing as shared, Processes(n_jobs, count) as processes:
+            bench = Bench(
+                shared,
+                inputs["data"],
+                ledger,
+                given,
+                inputs["reference"],
+                progress if n_jobs == 1 else silent,
+            )
             conductor = _Conductor(bench, processes, count)
-            conductor.train_references(study)
             variants = [(variant, conductor.groups(variant)) for variant in study.variants()]
             conductor.run_trials(variants)
             metrics = conductor.write_up(study, variants, command)
         metrics |= {"inputs": inputs, "failed": list(conductor.failures), **extra}
         write_summary(folder, metrics, report)
-        write_checksums(folder)
+        seal_folder(folder)
     return metrics
 
 
@@ -139,48 +144,82 @@ class _Conductor:
         self.bench, self.processes, self.count = bench, processes, count
         self.failures: dict[str, str] = {}
         """What went wrong, by name of the trial."""
-
-    def train_references(self, study: Study) -> None:
-        """Train what methods start from: one reference for each seed and way to train it."""
-        if self.bench.given is not None:
-            return
-        wanted: dict[str, Trial] = {}
-        for variant in study.variants():
-            for trial in _trials(variant, [REFERENCE]):
-                key = trial.reference_key(self.bench.fingerprint, "")
-                if not self.bench.ledger.reference(key).is_file():
-                    wanted.setdefault(key, trial)
-        tasks: list[Task] = [(trial, None) for trial in wanted.values()]
-        for (trial, _), result in self._results(tasks, "references"):
-            if isinstance(result, Exception):
-                raise FairPOError(f"the reference of seed {trial.seed}: {result}") from result
+        self.lost: dict[str, str] = {}
+        """What went wrong with references, by key."""
 
     def groups(self, variant: Variant) -> LabelGroups:
         """Privileged labels of a plan; by reference, they are those of its first seed."""
         rule = parse_privileged(variant.plan.privileged)
+        if not rule.needs_reference_ap:
+            return choose_groups(rule, self.bench.data, None)
+        self._run(self._references([variant]), [])
         first = _trials(variant, [REFERENCE])[0]
-        known = self.bench.reference(first) if rule.needs_reference_ap else None
-        return choose_groups(rule, self.bench.data, known)
+        error = self.lost.get(self._reference_key(first))
+        if error is not None:
+            raise FairPOError(
+                f"the reference of seed {first.seed}, which chooses the privileged labels: {error}"
+            )
+        return choose_groups(rule, self.bench.data, self.bench.reference(first))
 
     def run_trials(self, variants: Sequence[tuple[Variant, LabelGroups]]) -> None:
         """Run what is not done, and put each result into the ledger as it comes.
 
-        Trials that depend on the same are one: a method is run once where variants leave it alone.
+        The trials of a seed begin when its reference is there. Trials that depend on the same are
+        one: a method is run once where variants leave it alone.
         """
         done = self.bench.ledger.done()
         wanted: dict[str, Task] = {}
         for variant, groups in variants:
             for trial in _trials(variant, variant.plan.methods):
                 key = self._key(trial, groups)
-                if key not in done or not self.bench.ledger.scores(key).is_file():
+                if self._reference_key(trial) in self.lost:
+                    continue
+                if key not in done or not holds_scores(self.bench.ledger.scores(key)):
                     wanted.setdefault(key, (trial, groups))
-        for (trial, grouped), result in self._results(list(wanted.values()), "trials"):
+        self._run(self._references([variant for variant, _ in variants]), list(wanted.values()))
+
+    def _references(self, variants: Sequence[Variant]) -> list[Task]:
+        """What methods start from and is not there: one reference a seed and way to train it."""
+        wanted: dict[str, Task] = {}
+        for variant in variants:
+            for trial in _trials(variant, [REFERENCE]):
+                key = self._reference_key(trial)
+                if key not in self.lost and not self.bench.has_reference(trial):
+                    wanted.setdefault(key, (trial, None))
+        return list(wanted.values())
+
+    def _run(self, references: list[Task], trials: list[Task]) -> None:
+        """Run references and trials, each trial once its reference is there."""
+        counted = {
+            name: self.count(name, len(tasks))
+            for name, tasks in (("references", references), ("trials", trials))
+            if tasks
+        }
+        done = self.processes.each(
+            self.bench,
+            type(self.bench).run,
+            [*references, *trials],
+            lambda task: task[1] is None or self.bench.has_reference(task[0]),
+        )
+        for (trial, groups), result in done:
+            counted["references" if groups is None else "trials"]()
+            if groups is None:
+                if isinstance(result, Exception):
+                    self._lose(trial, result)
+                continue
+            if self._reference_key(trial) in self.lost:
+                continue  # it could not but fail
             if isinstance(result, Exception):
-                assert grouped is not None
                 error = _in_words(result)
                 self.failures[trial.name] = error.splitlines()[-1]
-                result = failed(trial, self._key(trial, grouped), error)
+                result = failed(trial, self._key(trial, groups), error)
             self.bench.ledger.append(result)
+
+    def _lose(self, trial: Trial, error: Exception) -> None:
+        """Record a reference that failed; what would start from it has no result."""
+        key, text = self._reference_key(trial), _in_words(error)
+        self.failures[f"reference {trial.place}"] = self.lost[key] = text.splitlines()[-1]
+        self.bench.ledger.append(failed(trial, key, text))
 
     def write_up(
         self, study: Study, variants: Sequence[tuple[Variant, LabelGroups]], command: str
@@ -190,6 +229,8 @@ class _Conductor:
         parts: list[dict[str, Any]] = []
         for variant, groups in variants:
             seeds = self._seeds(variant, groups, done)
+            if not seeds:
+                continue
             kind = "comparison" if study.kind in ("compare", "ablate") else "variant"
             metrics = summarise(
                 self.bench.data,
@@ -201,7 +242,10 @@ class _Conductor:
             )
             parts.append({"name": variant.name, "metrics": metrics})
         notes = [f"{name} failed: {error}" for name, error in self.failures.items()]
-        if len(parts) == 1:
+        if not parts:
+            name, error = next(iter(self.failures.items()))
+            raise FairPOError(f"no trial of the reference came to an end: {name}: {error}")
+        if len(variants) == 1:
             only: dict[str, Any] = parts[0]["metrics"]
             return {**only, "notes": [*only["notes"], *notes]}
         return {
@@ -225,7 +269,7 @@ class _Conductor:
             notes: list[str] = []
             for trial in _trials(variant, variant.plan.methods, [seed]):
                 key = self._key(trial, groups)
-                if key not in done:
+                if key not in done or not holds_scores(self.bench.ledger.scores(key)):
                     continue
                 scores, record = read_scores(self.bench.ledger.scores(key)), done[key]
                 if trial.method == REFERENCE:
@@ -234,23 +278,13 @@ class _Conductor:
                     results.append(_result(record, scores, start))
             if start is not None:
                 seeds.append(SeedResults(seed, groups, start, notes, results))
-        if not seeds:
-            name, error = next(iter(self.failures.items()))
-            raise FairPOError(f"no trial of the reference came to an end: {name}: {error}")
         return seeds
+
+    def _reference_key(self, trial: Trial) -> str:
+        return trial.reference_key(self.bench.fingerprint, self.bench.given_digest)
 
     def _key(self, trial: Trial, groups: LabelGroups) -> str:
         return trial.key(self.bench.fingerprint, self.bench.given_digest, groups)
-
-    def _results(
-        self, tasks: list[Task], name: str
-    ) -> Iterator[tuple[Task, dict[str, Any] | Exception]]:
-        if not tasks:
-            return
-        advance = self.count(name, len(tasks))
-        for task, result in self.processes.each(self.bench, type(self.bench).run, tasks):
-            advance()
-            yield task, result
 
 
 def _trials(

@@ -7,6 +7,7 @@ all methods alike.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -28,6 +29,8 @@ from fairpo.metrics import (
 METRICS = ("map", "sample_f1", "label_accuracy", "exact_match")
 LABEL_BLOCK_METRICS = ("map", "precision_at_1", "precision_at_5", "ndcg_at_5")
 LEVEL = 0.95
+AT_ONCE = 3
+"""Models judged in one task: they share the drawing of the resamples."""
 
 
 class Judged(NamedTuple):
@@ -90,8 +93,7 @@ class ModelFigures(NamedTuple):
 class LogitFigures:
     """Of logits for all labels: every metric is resampled.
 
-    Each model is judged once, in whatever process is free, which holds the scores of that model
-    and of no other.
+    Each model is judged once, in whatever process is free, which holds the scores of a few.
 
     Parameters
     ----------
@@ -126,7 +128,9 @@ class LogitFigures:
             clusters,
             n_resamples,
         )
-        found = processes.map(tool, _figures_of, list(distinct.values()), "models judged")
+        wanted = list(distinct.values())
+        tasks = [wanted[start : start + AT_ONCE] for start in range(0, len(wanted), AT_ONCE)]
+        found = chain.from_iterable(processes.map(tool, _figures_of, tasks, "models"))
         self._found = dict(zip(distinct, found, strict=True))
 
     def rule(self, model: ModelScores) -> DecisionRule:
@@ -208,20 +212,23 @@ class _Judging(NamedTuple):
     n_resamples: int
 
 
-def _figures_of(tool: _Judging, model: ModelScores) -> ModelFigures:
+def _figures_of(tool: _Judging, models: Sequence[ModelScores]) -> list[ModelFigures]:
     targets = tool.data.targets_of(tool.data.rows("test"))
-    rule = model.rule(tool.data, tool.decisions)
-    logits = logits_of(model)
+    rules = [model.rule(tool.data, tool.decisions) for model in models]
+    logits = [logits_of(model) for model in models]
     resampled = bootstrap_metrics(
-        [rule.apply(logits)],
+        [rule.apply(scores) for rule, scores in zip(rules, logits, strict=True)],
         targets,
         tool.groups,
         METRICS,
-        threshold_logits_by_run=[rule.threshold_logits],
+        threshold_logits_by_run=[rule.threshold_logits for rule in rules],
         clusters=tool.clusters,
         n_resamples=tool.n_resamples,
     )
-    return ModelFigures(rule, resampled, average_precision(logits, targets))
+    return [
+        ModelFigures(rule, resampled.run(place), average_precision(scores, targets))
+        for place, (rule, scores) in enumerate(zip(rules, logits, strict=True))
+    ]
 
 
 def logits_of(model: ModelScores) -> NDArray[np.float32]:

@@ -1,16 +1,19 @@
-"""Processes that share the work of a study: one torch thread each, one task at a time."""
+"""Processes that share the work of a study: one thread each, one task at a time."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import wait as wait_for
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import torch
+from threadpoolctl import threadpool_limits
 
 Task = TypeVar("Task")
 Tool = TypeVar("Tool")
@@ -66,7 +69,11 @@ class Processes:
         self._idle, self._busy = [], []
 
     def each(
-        self, tool: Tool, work: Callable[[Tool, Task], Found], tasks: Sequence[Task]
+        self,
+        tool: Tool,
+        work: Callable[[Tool, Task], Found],
+        tasks: Sequence[Task],
+        ready: Callable[[Task], bool] = lambda task: True,
     ) -> Iterator[tuple[Task, Found | Exception]]:
         """Do tasks; yield each with its result, or with what went wrong, as it ends.
 
@@ -77,16 +84,22 @@ class Processes:
         work : callable
             Of a module, so that processes find it: ``work(tool, task)``.
         tasks : sequence
+            In this order, one that needs another behind it.
+        ready : callable
+            Whether what a task needs is there; one that is not waits for its turn.
         """
         if self.n_jobs == 1:
             yield from _here(tool, work, tasks)
             return
-        waiting = list(reversed(tasks))
+        waiting = list(tasks)
         running: dict[Future[Found], tuple[Task, ProcessPoolExecutor]] = {}
         told: set[int] = set()
         while waiting or running:
             while waiting and len(running) < self.n_jobs:
-                task, process = waiting.pop(), self._next()
+                place = next((k for k, task in enumerate(waiting) if ready(task)), None)
+                if place is None and running:
+                    break
+                task, process = waiting.pop(place or 0), self._next()
                 first = () if id(process) in told else (tool,)
                 told.add(id(process))
                 running[process.submit(_do, work, task, *first)] = task, process
@@ -152,6 +165,15 @@ def _numbered(tool: tuple[Any, Callable[[Any, Any], Any]], task: tuple[int, Any]
 
 def _begin() -> None:
     torch.set_num_threads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End with the process that gives the tasks: killed, it cannot say that there are no more."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    wait_for([parent.sentinel])
+    os._exit(1)
 
 
 def _do(work: Callable[[Any, Any], Found], task: Any, *tool: Any) -> Found:
@@ -159,4 +181,5 @@ def _do(work: Callable[[Any, Any], Found], task: Any, *tool: Any) -> Found:
     global _tool
     if tool:
         (_tool,) = tool
+        threadpool_limits(1)  # of the libraries that came with it: NumPy's BLAS, SciPy's, OpenMP
     return work(_tool, task)

@@ -20,6 +20,7 @@ when it is over all labels.
 from fairpo.metrics.bootstrap import (
     BOOTSTRAP_METRICS,
     BootstrapResult,
+    bootstrap_label_ap,
     bootstrap_means,
     bootstrap_metrics,
     percentile_interval,
@@ -80,6 +81,7 @@ __all__ = [
     "average_precision",
     "average_precision_in_blocks",
     "batch_average_precision",
+    "bootstrap_label_ap",
     "bootstrap_means",
     "bootstrap_metrics",
     "brier",

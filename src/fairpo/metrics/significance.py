@@ -20,7 +20,7 @@ from fairpo.metrics.decisions import (
     membership_matrix,
     metric_key,
 )
-from fairpo.metrics.ranking import Floats, Scores, check_scores, divide_defined
+from fairpo.metrics.ranking import Floats, Scores, check_scores, group_means
 from fairpo.metrics.row_metrics import (
     ROW_METRICS,
     ratios_of_sums,
@@ -28,7 +28,7 @@ from fairpo.metrics.row_metrics import (
     sum_terms_by_unit,
     thresholds_by_run,
 )
-from fairpo.metrics.step_counts import COLUMNS, count_steps, weigh
+from fairpo.metrics.step_counts import COLUMNS, NEXT_TO_NOTHING, count_steps, weigh
 from fairpo.metrics.units import cumulate_rows, units_of_rows
 
 Swaps: TypeAlias = "NDArray[np.int16]"
@@ -236,7 +236,7 @@ def judge_swaps(runs: Sequence[SwappedDifferences], groups: Groups) -> Permutati
     """
     labels = np.mean([run.by_label for run in runs], axis=0)
     others = np.mean([run.by_row for run in runs], axis=0)
-    means = _group_means(labels, membership_matrix(groups, len(labels)))
+    means = group_means(labels, membership_matrix(groups, len(labels)))
     differences, p_values = _judge(np.concatenate([means, others]))
     label_differences, label_p_values = _judge(labels)
     metrics = ("map", *ROW_METRICS)
@@ -367,17 +367,20 @@ class _Label:
         here, there = above[first], above[second]
         shape = (int(np.count_nonzero(is_step)), n_units)
         self.found = _Counts(here[positive], there[positive], unit_of_row[positive], shape)
-        self.missed = _Counts(here[~positive], there[~positive], unit_of_row[~positive], shape)
+        self.rows = _Counts(here, there, unit_of_row, shape)
 
     def under(self, swaps: Swaps) -> Floats:
         """AP of the first minus that of the second, shape (permutations,)."""
-        found, missed = self.found.under(swaps), cumulate_rows(self.missed.under(swaps))
+        found, rows = self.found.under(swaps), self.rows.under(swaps)
         above = cumulate_rows(found.copy())
-        ap = _sum_precision(found, above, missed)
+        rows[0] += NEXT_TO_NOTHING
+        cumulate_rows(rows)
+        ap = _sum_precision(found, above, rows)
         np.subtract(self.found.both[:, None], found, out=found)  # what the first lacks, it has
         np.subtract(np.cumsum(self.found.both)[:, None], above, out=above)
-        np.subtract(np.cumsum(self.missed.both)[:, None], missed, out=missed)
-        return (ap - _sum_precision(found, above, missed)) / self.n_positives
+        np.subtract(np.cumsum(self.rows.both)[:, None], rows, out=rows)
+        np.maximum(rows, 1.0, out=rows)
+        return (ap - _sum_precision(found, above, rows)) / self.n_positives
 
 
 class _Counts:
@@ -411,21 +414,12 @@ class _Counts:
 
 
 def _sum_precision(
-    found: NDArray[np.float32], above: NDArray[np.float32], missed: NDArray[np.float32]
+    found: NDArray[np.float32], above: NDArray[np.float32], rows: NDArray[np.float32]
 ) -> Floats:
-    """Sum the precision at each positive; ``above`` and ``missed`` count from the top."""
-    rows = above + missed
-    np.maximum(rows, 1.0, out=rows)  # 0 only where nothing was found either
-    np.divide(above, rows, out=rows)
-    rows *= found
-    return np.asarray(rows.sum(axis=0, dtype=np.float64))
-
-
-def _group_means(values: Floats, membership: NDArray[np.float32]) -> Floats:
-    """Mean over the defined labels of each group, shape (G, permutations)."""
-    defined = ~np.isnan(values)
-    inside = membership.T.astype(np.float64)
-    return divide_defined(inside @ np.where(defined, values, 0.0), inside @ defined)
+    """Sum the precision at each positive; ``above`` of them and of ``rows`` count from the top."""
+    precision = above / rows
+    precision *= found
+    return np.asarray(precision.sum(axis=0, dtype=np.float64))
 
 
 def _judge(values: Floats) -> tuple[Floats, Floats]:

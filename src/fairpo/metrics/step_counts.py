@@ -19,6 +19,11 @@ from fairpo.metrics.ranking import Floats, Scores
 
 COLUMNS = 128  # weightings that are multiplied at a time: more fall out of the cache
 
+NEXT_TO_NOTHING = np.float32(1e-30)
+"""Added to a count of rows that something is divided by: it vanishes beside 1, and makes 0 / 0 a 0.
+
+No rows are above a step only where no positives are."""
+
 
 def count_steps(
     step: NDArray[np.int64],

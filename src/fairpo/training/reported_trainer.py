@@ -6,7 +6,7 @@ from abc import abstractmethod
 from pathlib import Path
 from typing import Any, Protocol
 
-from fairpo.models.checkpoint import write_atomic
+from fairpo._files import write_atomic
 from fairpo.training.objective_trainer import ObjectiveTrainer
 
 

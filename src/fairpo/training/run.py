@@ -31,6 +31,7 @@ from fairpo._checks import (
     file_error,
     value_error,
 )
+from fairpo._files import write_atomic
 from fairpo.data.base import (
     FeatureName,
     Features,
@@ -48,7 +49,6 @@ from fairpo.models.checkpoint import (
     read_json,
     read_weights,
     verify_checksums,
-    write_atomic,
     write_checksums,
     write_json,
     write_weights,
