@@ -95,10 +95,10 @@ class CompletionScorer:
         def score(head: Any, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
             hidden = inputs[0]
             places = _places(*rows, hidden.shape[1])
-            # Parameters that only the logits would lead to must stay in the model's graph, or a
-            # wrapper for several processes takes them to be unused: hence an empty piece.
             taken = hidden.flatten(0, 1).index_select(0, places)
             found.append(head_log_probs(taken, head.weight, head.bias, targets, self._transform))
+            # An empty piece, not nothing: a wrapper for several processes follows the graph of the
+            # logits to the parameters that are used.
             return (hidden[:, :0], *inputs[1:])
 
         hook = self._head.register_forward_pre_hook(score)

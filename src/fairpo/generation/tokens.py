@@ -14,7 +14,6 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from fairpo._checks import FairPOWarning, type_error, value_error
-from fairpo.generation.faults import PromptLength
 from fairpo.generation.preferences import PreferencePairs
 from fairpo.generation.scorer import ATTENTION, COMPLETION, TOKENS
 from fairpo.generation.texts import Text
@@ -355,17 +354,3 @@ def sequences_of(batch: dict[str, Tensor], *, chosen_only: bool = False) -> dict
     keys = (TOKENS, ATTENTION, COMPLETION)
     sides = 1 if chosen_only else None
     return {key: batch[key][:, :sides].transpose(0, 1).flatten(0, 1) for key in keys}
-
-
-def prompt_length(tokenizer: Any) -> PromptLength:
-    """Length of a prompt in tokens, as :func:`fairpo.generation.load_pairs` takes it."""
-
-    def length(prompt: Text) -> int:
-        if isinstance(prompt, str):
-            return len(tokenizer(text=prompt)["input_ids"])
-        numbers = tokenizer.apply_chat_template(
-            prompt, tokenize=True, return_dict=True, add_generation_prompt=True
-        )
-        return len(numbers["input_ids"])
-
-    return length
