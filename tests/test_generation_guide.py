@@ -49,3 +49,19 @@ def test_figures_of_the_embedded_task_are_its_settings():
     assert settings.frequencies[4:] == (0.04, 0.03)
     assert (settings.demonstrated, settings.conflict, settings.concord) == (0.6, 0.2, 0.1)
     assert "a chance of 0.6" in GUIDE and "(0.2) as the chosen one (0.1)" in GUIDE
+
+
+def test_every_option_of_training_it_names_exists():
+    from dataclasses import fields
+
+    from fairpo.generation import FairPOGenerationConfig
+    from fairpo.objectives.pair_catalogue import PAIR_ABLATIONS, PAIR_METHODS
+
+    training = SECTIONS["Training"]
+    known = {field.name for field in fields(FairPOGenerationConfig)}
+    for name in re.findall(r"`(\w+)=", training):
+        assert name in {*known, "groups", "reference_model"}, name
+    for name in PAIR_METHODS:
+        assert f"| `{name}` |" in training, name
+    for name in PAIR_ABLATIONS:
+        assert f"`/{name}`" in training, name

@@ -63,8 +63,8 @@ def test_all_faults_in_one_error():
         "FairPOSettings.beta",
         "FairPOSettings.floor",
         "the privileged labels",
-        "FairPOConfig.accumulation",
         "FairPOConfig.trainable",
+        "FairPOConfig.accumulation",
         "FairPOConfig.batch_eval_metrics",
     ]
 

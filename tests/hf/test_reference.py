@@ -184,7 +184,7 @@ def test_random_examples_cannot_be_kept(tmp_path):
             example = super().__getitem__(index)
             return {**example, "pixel_values": example["pixel_values"] + torch.randn(3, 8, 8)}
 
-    with pytest.raises(FairPOValueError, match="must be the same each time, for its reference log"):
+    with pytest.raises(FairPOValueError, match="must be the same each time, for what the ref"):
         tiny.trainer(tmp_path, data=Noisy(20), precompute_reference_logits=True)
     trained(tmp_path, data=Noisy(20))  # and can be trained on
 

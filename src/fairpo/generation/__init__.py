@@ -9,6 +9,7 @@ in the library: privileged attributes are improved, the others held to the refer
   embedded task;
 - :mod:`~fairpo.generation.ratings`: pairs made of completions that were rated by aspect;
 - :mod:`~fairpo.generation.verses`: the embedded task, with an oracle for each attribute;
+- :mod:`~fairpo.generation.trainer`: :class:`FairPOGenerationTrainer`, on transformers.Trainer.
 - :mod:`~fairpo.generation.judges`: who says which completion is better: programs, a reward model,
   a language model, people;
 - :mod:`~fairpo.generation.win_rates`: models compared by a judge, group by group;
@@ -21,6 +22,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fairpo.generation.config import FairPOGenerationConfig as FairPOGenerationConfig
     from fairpo.generation.implicit_reward import (
         length_normalised_margins as length_normalised_margins,
     )
@@ -36,11 +38,14 @@ if TYPE_CHECKING:
     from fairpo.generation.readers import PairOptions as PairOptions
     from fairpo.generation.readers import load_pairs as load_pairs
     from fairpo.generation.readers import read_pairs as read_pairs
+    from fairpo.generation.trainer import FairPOGenerationTrainer as FairPOGenerationTrainer
     from fairpo.generation.verses import make_verses as make_verses
     from fairpo.generation.win_rates import WinRates as WinRates
     from fairpo.generation.win_rates import judge_models as judge_models
 
 _HOME = {
+    "FairPOGenerationConfig": "fairpo.generation.config",
+    "FairPOGenerationTrainer": "fairpo.generation.trainer",
     "HumanLabels": "fairpo.generation.judges.human",
     "Judge": "fairpo.generation.judges.judge",
     "LLMJudge": "fairpo.generation.judges.llm",
@@ -66,6 +71,10 @@ def __getattr__(name: str) -> Any:
     """Import a public name when it is first used."""
     if name not in _HOME:
         raise AttributeError(f"module 'fairpo.generation' has no attribute {name!r}")
+    if name.startswith("FairPOGeneration"):
+        from fairpo._optional import require
+
+        require("transformers", extra="generation", purpose="training of language models")
     return getattr(import_module(_HOME[name]), name)
 
 

@@ -20,8 +20,9 @@ from fairpo._checks import (
     value_error,
 )
 from fairpo.groups import LabelGroups
-from fairpo.hf.examples import LABELS, REFERENCE, InOrder, batch_targets, is_indexed
+from fairpo.hf.examples import LABELS, REFERENCE, batch_targets
 from fairpo.metrics import LabelFrame
+from fairpo.training.in_order import InOrder, is_indexed
 
 _MULTI_LABEL = "multi_label_classification"
 

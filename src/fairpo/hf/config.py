@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field, make_dataclass
-from typing import Any, Optional
+from dataclasses import dataclass, field
+from typing import Any
 
-import transformers
-
-from fairpo._checks import FairPOValueError, value_error
 from fairpo.groups import parse_privileged
 from fairpo.objectives.catalogue import accepts, option_fields, trial_objective
-from fairpo.training.accumulation import Accumulation
+from fairpo.training.objective_arguments import ObjectiveArguments, options_dataclass
 
 OBJECTIVE_FIELDS = option_fields()
 """Every option of an objective by name."""
@@ -20,25 +17,15 @@ OBJECTIVE_FIELDS = option_fields()
 _SHARED = {"seed"}
 """Options that TrainingArguments have as well; they serve both."""
 
-# None is the preset's value, or the method's own. Written from the settings models, so that a new
-# option is here at once, with the help that it has everywhere.
-_ObjectiveOptions = make_dataclass(
+_ObjectiveOptions = options_dataclass(
     "_ObjectiveOptions",
-    [
-        (
-            name,
-            Optional[described.annotation],  # noqa: UP045 - built at run time
-            field(default=None, metadata={"help": described.description}),
-        )
-        for name, described in OBJECTIVE_FIELDS.items()
-        if name not in _SHARED
-    ],
-    namespace={"__module__": __name__},
+    __name__,
+    [(name, about) for name, about in OBJECTIVE_FIELDS.items() if name not in _SHARED],
 )
 
 
 @dataclass
-class FairPOConfig(_ObjectiveOptions, transformers.TrainingArguments):  # type: ignore[misc, valid-type]
+class FairPOConfig(_ObjectiveOptions, ObjectiveArguments):  # type: ignore[misc, valid-type]
     """Arguments of a :class:`~fairpo.hf.trainer.FairPOTrainer`.
 
     All of ``transformers.TrainingArguments``; below; and every field of
@@ -98,13 +85,6 @@ class FairPOConfig(_ObjectiveOptions, transformers.TrainingArguments):  # type: 
         default="rarest:20%",
         metadata={"help": "rarest:F, worst:K, names of labels separated by commas, or @file.txt."},
     )
-    accumulation: Accumulation = field(
-        default="lagged",
-        metadata={
-            "help": "With several micro-batches a step: weights of the step before, or a first "
-            "pass that makes them exact."
-        },
-    )
     reference: str = field(
         default="initial",
         metadata={"help": "initial, column, or the folder of a saved model."},
@@ -118,13 +98,6 @@ class FairPOConfig(_ObjectiveOptions, transformers.TrainingArguments):  # type: 
         metadata={"help": "all, head, or last:N blocks of the backbone and the head."},
     )
 
-    def __post_init__(self) -> None:
-        """Check everything; all faults of our own come in one error."""
-        super().__post_init__()
-        faults = [fault for check in self._checks() if (fault := _fault(check))]
-        if faults:
-            raise FairPOValueError("\n".join(faults))
-
     def objective_options(self) -> dict[str, Any]:
         """Return the options that :func:`fairpo.make_objective` takes over the preset's."""
         options = {
@@ -134,81 +107,22 @@ class FairPOConfig(_ObjectiveOptions, transformers.TrainingArguments):  # type: 
         }
         return {**options, "seed": self.seed} if accepts(self.method, "seed") else options
 
-    def _checks(self) -> tuple[Callable[[], Any], ...]:
+    def checks(self) -> tuple[Callable[[], Any], ...]:
+        """What is checked; see :meth:`ObjectiveArguments.checks`."""
         return (
             self._check_objective,
             lambda: parse_privileged(self.privileged),
-            self._check_precision,
-            self._check_accumulation,
             self._check_trainable,
-            self._check_evaluation,
-            self._check_parallelism,
-            self._check_label_smoothing,
+            *super().checks(),
         )
 
     def _check_objective(self) -> None:
         trial_objective(self.method, self.preset, **self.objective_options())
 
-    def _check_precision(self) -> None:
-        if self.fp16 and self.device.type == "cpu":
-            raise value_error(
-                "FairPOConfig.fp16",
-                must="be False without a GPU",
-                got=True,
-                do="bf16=True runs on a CPU.",
-            )
-
-    def _check_accumulation(self) -> None:
-        if self.accumulation not in ("lagged", "exact"):
-            raise value_error(
-                "FairPOConfig.accumulation",
-                must="be 'lagged' or 'exact'",
-                got=repr(self.accumulation),
-            )
-
     def _check_trainable(self) -> None:
         if not re.fullmatch(r"all|head|last:[1-9]\d*", self.trainable):
-            raise value_error(
-                "FairPOConfig.trainable",
+            raise self.fault(
+                "trainable",
                 must="be 'all', 'head' or 'last:N' with N of 1 or more",
                 got=repr(self.trainable),
             )
-
-    def _check_evaluation(self) -> None:
-        wanted = {
-            "prediction_loss_only": False,
-            "batch_eval_metrics": False,
-            "eval_do_concat_batches": True,
-        }
-        for name, value in wanted.items():
-            if getattr(self, name) is not value:
-                raise value_error(
-                    f"FairPOConfig.{name}",
-                    must=f"be {value}",
-                    got=getattr(self, name),
-                    do="Average precision is that of the whole set, never a mean of batches.",
-                )
-
-    def _check_parallelism(self) -> None:
-        if self.parallelism_config is not None:
-            raise value_error(
-                "FairPOConfig.parallelism_config",
-                must="be None: every process must hold rows of its own",
-                got=type(self.parallelism_config).__name__,
-            )
-
-    def _check_label_smoothing(self) -> None:
-        if self.label_smoothing_factor:
-            raise value_error(
-                "FairPOConfig.label_smoothing_factor",
-                must="be 0: it belongs to a loss that is not used here",
-                got=self.label_smoothing_factor,
-            )
-
-
-def _fault(check: Callable[[], Any]) -> str:
-    try:
-        check()
-    except FairPOValueError as error:
-        return str(error)
-    return ""

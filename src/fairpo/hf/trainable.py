@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import nn
 
-from fairpo._checks import type_error, value_error
-from fairpo._optional import require
+from fairpo._checks import value_error
+from fairpo.training.adapters import has_adapters, with_adapters
 
 _NORMS = (nn.modules.batchnorm._BatchNorm,)
 
@@ -27,25 +27,7 @@ def with_trainable(model: Any, trainable: str, peft_config: Any) -> Any:
         raise value_error(
             "trainable", must="be 'all' with adapters, which decide it", got=repr(trainable)
         )
-    if peft_config is None:
-        return model
-    if has_adapters(model):
-        raise value_error(
-            "peft_config", must="be left out for a model that has adapters", got="a configuration"
-        )
-    peft = require("peft", extra="vision", purpose="adapters")
-    if not isinstance(peft_config, peft.PeftConfig):
-        raise type_error(
-            "peft_config",
-            must="be a peft.PeftConfig, such as peft.LoraConfig(...)",
-            got=type(peft_config).__name__,
-        )
-    return peft.get_peft_model(model, peft_config)
-
-
-def has_adapters(model: Any) -> bool:
-    """Whether a model carries adapters of peft."""
-    return hasattr(model, "disable_adapter")
+    return model if peft_config is None else with_adapters(model, peft_config, extra="vision")
 
 
 def freeze(model: Any, trainable: str) -> None:

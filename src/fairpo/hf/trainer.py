@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fairpo._checks import type_error, value_error
-from fairpo._files import write_atomic
 from fairpo.groups import LabelGroups, parse_privileged
 from fairpo.hf.card import model_card
 from fairpo.hf.checks import (
@@ -29,31 +28,32 @@ from fairpo.hf.checks import (
 from fairpo.hf.config import FairPOConfig
 from fairpo.hf.evaluation import Evaluation, objective_loss
 from fairpo.hf.examples import (
+    FOLDER,
     LABELS,
     REFERENCE,
     CheckedCollator,
-    InOrder,
     WithReferenceLogits,
     batch_targets,
     column_targets,
     compact,
-    has_column,
-    is_indexed,
+    inputs_of,
 )
-from fairpo.hf.reference import Reference, check_same_labels, initial_reference, saved_reference
-from fairpo.hf.reference_cache import FOLDER, cached_logits, inputs_of
-from fairpo.hf.trainable import has_adapters, keep_frozen_statistics, with_trainable
+from fairpo.hf.reference import Reference, check_same_labels, saved_reference
+from fairpo.hf.trainable import keep_frozen_statistics, with_trainable
 from fairpo.metrics import LabelFrame, average_precision
 from fairpo.objectives import Objective, make_objective
 from fairpo.objectives.catalogue import get_method
 from fairpo.objectives.group_objective import StepSums
+from fairpo.training.adapters import has_adapters
 from fairpo.training.distributed import same_weights
+from fairpo.training.in_order import InOrder, has_column, is_indexed
 from fairpo.training.label_counts import count_labels
-from fairpo.training.objective_trainer import ObjectiveTrainer
 from fairpo.training.random_state import same_random_state_after
+from fairpo.training.reference_cache import cached_answers
+from fairpo.training.reported_trainer import ReportedTrainer
 
 
-class FairPOTrainer(ObjectiveTrainer):
+class FairPOTrainer(ReportedTrainer):
     """A ``transformers.Trainer`` that improves privileged labels and holds the others.
 
     The model is trained by a method of the catalogue (:func:`fairpo.method_names`) on its logits,
@@ -109,6 +109,7 @@ class FairPOTrainer(ObjectiveTrainer):
     """
 
     objective: Objective
+    evaluations: dict[str, Evaluation]
 
     def __init__(
         self,
@@ -146,8 +147,6 @@ class FairPOTrainer(ObjectiveTrainer):
         )
         names = self.model.config.id2label
         self._names = tuple(str(names[index]) for index in sorted(names))
-        self.evaluations: dict[str, Evaluation] = {}
-        self._best_evaluations: dict[str, Evaluation] = {}
         self._method = args.method if objective is None else "an objective of its own"
         self._of_reference: list[NDArray[np.float32]] = []
         self._reference_digest: str | None = None
@@ -243,10 +242,11 @@ class FairPOTrainer(ObjectiveTrainer):
                 got=type(dataset).__name__,
                 do="Set precompute_reference_logits=False.",
             )
-        logits = cached_logits(
+        logits = cached_answers(
             Path(self.args.output_dir) / FOLDER,
             f"{self.identity()['reference'][:16]}{self.accelerator.mixed_precision}",
             self._in_order(dataset),
+            inputs_of,
             lambda inputs: self._reference_logits(self._prepare_inputs(inputs)),
             len(self._names),
             self.args.device,
@@ -305,53 +305,11 @@ class FairPOTrainer(ObjectiveTrainer):
             loss=objective_loss(self.objective, logits, targets, reference, self.args.device),
         )
 
-    def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
-        is_best: bool = super()._determine_best_metric(metrics, trial)
-        if is_best:
-            self._best_evaluations = dict(self.evaluations)
-        return is_best
-
-    def _load_best_model(self) -> None:
-        """Load the best model; what was found of a later one says nothing of it."""
-        super()._load_best_model()
-        self.evaluations = {
-            prefix: found
-            for prefix, found in self._best_evaluations.items()
-            if found.step == self.steps_taken
-        }
-
     # Saving
 
-    def save_pretrained(self, output_dir: str | None = None) -> None:
-        """Save the model, its processor or tokenizer, and a model card.
-
-        Parameters
-        ----------
-        output_dir : str, optional
-            ``args.output_dir`` when not given.
-        """
-        self.save_model(output_dir)
-
-    def create_model_card(self, *_: Any, **options: Any) -> None:
-        """Write the model card into ``output_dir``.
-
-        Parameters
-        ----------
-        **options
-            As in ``transformers.Trainer``; ``license``, ``language`` and ``tags`` are read.
-        """
-        if self.is_world_process_zero():
-            self._write_card(Path(self.args.output_dir), **options)
-
-    def _save(
-        self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None
-    ) -> None:
-        super()._save(output_dir, state_dict)
-        if self.args.should_save:
-            self._write_card(Path(output_dir or self.args.output_dir))
-
-    def _write_card(self, folder: Path, **options: Any) -> None:
-        card = model_card(
+    def card(self, **options: Any) -> str:
+        """Text of the model card; see :meth:`ReportedTrainer.card`."""
+        return model_card(
             self.model,
             self.args,
             self.objective,
@@ -361,7 +319,6 @@ class FairPOTrainer(ObjectiveTrainer):
             self._reference_in_words,
             **options,
         )
-        write_atomic(folder / "README.md", card.encode())
 
     # Data
 
@@ -493,10 +450,10 @@ class FairPOTrainer(ObjectiveTrainer):
             self._reference = None
 
     def _initial_reference(self) -> Reference:
-        example = None
-        if is_indexed(self.train_dataset):
-            example = self._prepare_inputs(inputs_of(self._in_order(self.train_dataset).first()))
-        return initial_reference(self.model, example)
+        if not is_indexed(self.train_dataset):
+            return Reference.initial(self.model, None)
+        example = self._prepare_inputs(inputs_of(self._in_order(self.train_dataset).first()))
+        return Reference.initial(self.model, lambda model: model(**example).logits)
 
     def _reference_logits(self, inputs: dict[str, Any]) -> Tensor:
         reference = self._reference or Reference(self.model)  # before training the policy itself

@@ -12,7 +12,11 @@
 - :mod:`~fairpo.training.label_counts`: how often labels apply, for objectives that ask.
 - :mod:`~fairpo.training.fit`: from data to a reference, from a reference to a policy.
 - :mod:`~fairpo.training.accumulation`: one step of an objective in parts.
-- :mod:`~fairpo.training.objective_trainer`: an objective in a ``transformers.Trainer``.
+- :mod:`~fairpo.training.objective_trainer`, :mod:`~fairpo.training.reported_trainer`,
+  :mod:`~fairpo.training.objective_arguments`: an objective in a ``transformers.Trainer``, for the
+  doors built on it.
+- :mod:`~fairpo.training.reference_model`, :mod:`~fairpo.training.reference_cache`: the model that
+  must not get worse, and what it says of a data set.
 - :mod:`~fairpo.training.run`, :mod:`~fairpo.training.unfinished`: run folders, whole and under way.
 """
 

@@ -1,4 +1,4 @@
-"""Logits of the reference for every example of a dataset: computed once, kept, never stale.
+"""What a reference says of every example of a dataset: computed once, kept, never stale.
 
 A file is named by a digest of the reference and one of the inputs as they come out of the collator,
 so that another weight, example, order, processor or precision means another file.
@@ -18,36 +18,36 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fairpo._checks import value_error
-from fairpo.hf.examples import LABELS, REFERENCE, InOrder
 from fairpo.training.distributed import is_main, sum_over_processes, wait_for_all, world_size
-
-FOLDER = "_reference_logits"
-"""Name of the folder; ``push_to_hub`` leaves out what begins with an underscore."""
+from fairpo.training.in_order import InOrder
 
 _LANES = 8
 """Numbers of 32 bits that a digest of inputs is made of: as many as SHA-256 has."""
 
 
-def cached_logits(
+def cached_answers(
     folder: Path,
     reference: str,
     examples: InOrder,
+    inputs_of: Callable[[Any], dict[str, Any]],
     forward: Callable[[dict[str, Any]], Tensor],
-    n_labels: int,
+    n_columns: int,
     device: torch.device,
 ) -> NDArray[np.float32]:
-    """Logits (examples, labels) of a reference, memory-mapped; computed if they are not there.
+    """Answers (examples, columns) of a reference, memory-mapped; computed if they are not there.
 
     Parameters
     ----------
     folder : Path
-        Made where it is not there.
+        Made where it is not there. ``push_to_hub`` leaves out what begins with an underscore.
     reference : str
         Digest of the reference and of how it is run.
     examples : InOrder
+    inputs_of : callable
+        From a batch to what the reference is given of it.
     forward : callable
-        From the inputs of a batch to logits (batch, labels).
-    n_labels : int
+        From those inputs to answers (batch, columns), such as logits.
+    n_columns : int
     device : torch.device
         Where processes exchange.
 
@@ -59,12 +59,12 @@ def cached_logits(
     if _lanes(0, inputs_of(examples.first())) != _lanes(0, inputs_of(examples.first())):
         raise value_error(
             "an example",
-            must="be the same each time, for its reference logits to be kept",
+            must="be the same each time, for what the reference says of it to be kept",
             got="two different ones for the first example",
-            do="Take random augmentation out, or set precompute_reference_logits=False.",
+            do="Take random augmentation out, or do not run the reference ahead of training.",
         )
     hashes = torch.zeros(_LANES, dtype=torch.int64)
-    name = f"{reference[:20]}-{examples.n_examples}x{n_labels}"
+    name = f"{reference[:20]}-{examples.n_examples}x{n_columns}"
 
     def inputs() -> Iterator[tuple[slice, dict[str, Any]]]:
         hashes.zero_()
@@ -80,22 +80,17 @@ def cached_logits(
     if _everywhere(any(folder.glob(f"{name}-*.npy")), device):  # of these inputs, or of others?
         for _ in inputs():
             pass
-        known = _open(path(), (examples.n_examples, n_labels))
+        known = _open(path(), (examples.n_examples, n_columns))
         if _everywhere(known is not None, device) and known is not None:
             return known
     pieces = ((rows, forward(of_batch)) for rows, of_batch in inputs())
-    logits = examples.put_together(pieces, n_labels, device)
+    answers = examples.put_together(pieces, n_columns, device)
     wanted = path()
     if is_main():
-        _write(wanted, logits)
+        _write(wanted, answers)
     wait_for_all()
-    written = _open(wanted, logits.shape)
-    return logits if written is None else written  # another machine's disk may not hold it
-
-
-def inputs_of(batch: Mapping[str, Any]) -> dict[str, Any]:
-    """What the model is given of a batch."""
-    return {key: value for key, value in batch.items() if key not in (LABELS, REFERENCE)}
+    written = _open(wanted, answers.shape)
+    return answers if written is None else written  # another machine's disk may not hold it
 
 
 def _lanes(start: int, inputs: Mapping[str, Any]) -> list[int]:
@@ -125,17 +120,17 @@ def _everywhere(true_here: bool, device: torch.device) -> bool:
 
 def _open(path: Path, shape: tuple[int, ...]) -> NDArray[np.float32] | None:
     try:
-        logits: NDArray[np.float32] = np.load(path, mmap_mode="r", allow_pickle=False)
+        answers: NDArray[np.float32] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None
-    return logits if logits.shape == shape and logits.dtype == np.float32 else None
+    return answers if answers.shape == shape and answers.dtype == np.float32 else None
 
 
-def _write(path: Path, logits: NDArray[np.float32]) -> None:
+def _write(path: Path, answers: NDArray[np.float32]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.npy")
     try:
-        np.save(temporary, logits, allow_pickle=False)
+        np.save(temporary, answers, allow_pickle=False)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
