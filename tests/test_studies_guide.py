@@ -35,8 +35,6 @@ def test_a_command_runs(place, line):
         words[words.index("--trials") + 1] = "2"
     if words[0] in ("compare", "ablate", "partitions", "sweep"):
         words += ["--jobs", "1", *FAST]
-    if words[0] == "sweep":
-        words += ["--jobs", "1", "--trials", "3", *FAST]
     if words[:2] == ["study", "run"]:
         words += ["--jobs", "1"]
         settings = yaml.safe_load((place / "beta.yaml").read_text())

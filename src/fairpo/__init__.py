@@ -15,6 +15,7 @@ The rooms, from the ground up:
 - :mod:`fairpo.estimator`: the scikit-learn door.
 - :mod:`fairpo.hf`: the Hugging Face door.
 - :mod:`fairpo.generation`: language models with several attributes.
+- :mod:`fairpo.labelsets`: several label sets for an input, each with its probability.
 - :mod:`fairpo.experiments`, :mod:`fairpo.report`, :mod:`fairpo.cli`: comparing, showing, typing.
 """
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from fairpo.groups import LabelPartition as LabelPartition
     from fairpo.hf import FairPOConfig as FairPOConfig
     from fairpo.hf import FairPOTrainer as FairPOTrainer
+    from fairpo.labelsets import FairPOLabelSetGenerator as FairPOLabelSetGenerator
     from fairpo.metrics import LabelFrame as LabelFrame
     from fairpo.objectives import FairPOObjective as FairPOObjective
     from fairpo.objectives import make_objective as make_objective
@@ -53,6 +55,7 @@ _HOME = {
     "fairpo_sample_f1_privileged": "fairpo.estimator",
     "FairPOConfig": "fairpo.hf",
     "FairPOError": "fairpo._checks",
+    "FairPOLabelSetGenerator": "fairpo.labelsets",
     "FairPOObjective": "fairpo.objectives",
     "FairPOTrainer": "fairpo.hf",
     "FairPOWarning": "fairpo._checks",

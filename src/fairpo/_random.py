@@ -18,7 +18,7 @@ _FIRST = 0xBF58476D1CE4E5B9 - 2**64
 _SECOND = 0x94D049BB133111EB - 2**64
 
 
-PAIRS, DROPOUT, LABELS, ORDER, SAMPLE = range(5)
+PAIRS, DROPOUT, LABELS, ORDER, SAMPLE, SETS = range(6)
 """What numbers are for: a key, so that no two purposes share any."""
 
 
@@ -52,6 +52,11 @@ def random_bits(*keys: Tensor | int) -> Tensor:
 def random_keep(share: float, *keys: Tensor | int) -> Tensor:
     """Mark, at random, a share of the positions that the keys make: bool tensor."""
     return random_bits(*keys) < min(int(share * 2**63), 2**63 - 1)
+
+
+def random_uniform(*keys: Tensor | int) -> Tensor:
+    """Hash keys to numbers in ``[0, 1)``: float64 tensor, below 1 also after rounding."""
+    return (random_bits(*keys) >> 10).double() / 2**53
 
 
 def _mix(bits: Tensor) -> Tensor:

@@ -105,6 +105,15 @@ class LabelGroups:
         return mask
 
     @property
+    def names_by_label(self) -> list[tuple[str, ...]]:
+        """Names of the groups that each label is in."""
+        names: list[tuple[str, ...]] = [()] * self.n_labels
+        for group in self.groups:
+            for index in group.indices:
+                names[index] += (group.name,)
+        return names
+
+    @property
     def privileged(self) -> NDArray[np.int64]:
         """Indices of the labels that some group improves (the paper's P)."""
         return self._with_role("improve")

@@ -13,8 +13,11 @@ ROOT = Path(fairpo.__file__).parent
 
 FLOORS = {
     "_checks": 0,
+    "_files": 0,
     "_optional": 0,
     "_random": 0,
+    "_titles": 0,
+    "pareto": 0,
     "groups": 1,
     "losses": 1,
     "group_weights": 1,
@@ -26,6 +29,7 @@ FLOORS = {
     "training": 3,
     "estimator": 4,
     "hf": 4,
+    "labelsets": 4,
     "generation": 4,
     "experiments": 5,
     "report": 6,
@@ -45,6 +49,12 @@ FORBIDDEN = {
     ("data", "objectives"),
     ("hf", "estimator"),
     ("estimator", "hf"),
+    ("estimator", "labelsets"),
+    ("hf", "labelsets"),
+    ("labelsets", "estimator"),
+    ("labelsets", "hf"),
+    ("labelsets", "generation"),
+    ("generation", "labelsets"),
     ("generation", "estimator"),
     ("generation", "hf"),
     ("estimator", "generation"),
@@ -141,6 +151,11 @@ def test_import_fairpo_is_light():
 def test_objectives_load_nothing_heavier_than_torch_and_numpy():
     heavy = {"sklearn", "scipy", "pandas", "altair", "typer", "rich", "transformers"}
     assert not loaded_by("from fairpo import make_objective, LabelPartition") & heavy
+
+
+def test_a_set_generator_loads_nothing_heavier_than_torch_and_numpy():
+    heavy = {"sklearn", "scipy", "pandas", "altair", "typer", "rich", "transformers"}
+    assert not loaded_by("from fairpo.labelsets import LabelSetGenerator, set_log_probs") & heavy
 
 
 def test_the_report_needs_no_torch():

@@ -83,6 +83,17 @@ def test_a_folder_without_figures_is_a_file_error(tmp_path):
         assert "metrics.json: cannot be read" in found.stderr
 
 
+@pytest.mark.parametrize("kind", ["html", "markdown", "svg"])
+def test_a_place_that_cannot_be_written_is_a_file_error(tmp_path, kind):
+    folder = folder_of(example(), tmp_path)
+    (tmp_path / "file").touch()
+    place = tmp_path / "file" / "there"
+    found = without_torch("report", folder, "--format", kind, "--out", place)
+    assert found.returncode == 2
+    assert f"{place}: cannot be " in found.stderr
+    assert "Traceback" not in found.stderr
+
+
 def test_names_make_no_paths_and_no_markup(tmp_path):
     metrics = with_evidence(example(evil=True))
     for row in metrics["rows"]:

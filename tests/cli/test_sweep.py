@@ -63,11 +63,29 @@ def test_what_is_wrong_is_said_before_any_training(swept, words, message):
     result = fairpo("sweep", "small.npz", "--out", "other", *FAST, *words, cwd=folder)
     assert result.returncode == 2
     assert message in result.stderr
-    assert not (folder / "other" / "references").is_dir() or not any(
-        (folder / "other" / "references").iterdir()
+    assert not (folder / "other").exists()
+
+
+def test_a_storage_is_checked_before_the_data_and_its_password_is_not_shown(tmp_path):
+    words = ["sweep", "no-such-data.npz", "--out", "other", *FAST]
+    result = fairpo(*words, "--storage", "postgres://me:secret@host/name", cwd=tmp_path)
+    assert result.returncode == 2
+    assert "storage must be a database as SQLAlchemy has it, got 'postgres://me:***@" in (
+        result.stderr
     )
+    assert "secret" not in result.stderr
 
 
-def test_a_password_is_not_shown():
-    shown = without_password("postgresql://me:secret@host/name")
-    assert shown == "postgresql://me:***@host/name"
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://me:secret@host/name", "postgresql://me:***@host/name"),
+        ("postgres://me:secret@host/name", "postgres://me:***@host/name"),
+        ("postgresql:/me:secret@host/name", "postgresql:/me:***@host/name"),
+        ("postgresql://me:secret@host:port/name", "postgresql://me:***@host:port/name"),
+        ("sqlite:///a.db", "sqlite:///a.db"),
+        ("nonsense", "nonsense"),
+    ],
+)
+def test_a_password_is_not_shown(url, shown):
+    assert without_password(url) == shown

@@ -109,6 +109,37 @@ def test_fingerprint_sees_every_part():
         {"label_names": ("cat", "emu")},
         {"targets": np.abs(Y)},
         {"split": {"train": np.arange(3)}},
+        {"split": {"test": np.arange(4)}},
+        {"clusters": np.arange(4) // 2},
+        {"slices": {"camera": np.array(["a", "a", "b", "b"])}},
+        {"slices": {"camera": np.array(["a", "a", "b", "c"])}},
+        {"slices": {"lens": np.array(["a", "a", "b", "c"])}},
     ):
         seen.add(fingerprint(make(**changes)))
+    assert len(seen) == 10
+
+
+@pytest.mark.parametrize("kind", [np.asarray, np.asfortranarray, sparse.csr_array])
+def test_fingerprint_sees_every_row_and_not_how_it_lies(kind):
+    features = np.random.default_rng(0).normal(size=(9000, 3)).astype(np.float32)
+
+    def found(values):
+        targets = np.zeros((len(values), 2), dtype=np.int8)
+        return fingerprint(MultiLabelData(kind(values), targets, ("cat", "dog")))
+
+    seen = {found(features)}
+    assert found(features.copy()) in seen
+    for row in (0, 1, 4096, 8999):
+        other = features.copy()
+        other[row, 2] += 1
+        seen.add(found(other))
     assert len(seen) == 5
+
+
+def test_fingerprint_of_an_array_and_of_one_mapped_from_a_file_are_one(tmp_path):
+    features = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
+    np.save(tmp_path / "X.npy", features)
+    targets = np.zeros((50, 2), dtype=np.int8)
+    for mapped in (features, np.load(tmp_path / "X.npy", mmap_mode="r")):
+        data = MultiLabelData(mapped, targets, ("cat", "dog"))
+        assert fingerprint(data) == fingerprint(MultiLabelData(features, targets, ("cat", "dog")))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -415,7 +416,10 @@ def test_damaged_stores_are_refused_by_file(tmp_path, fault):
 def test_fingerprints_of_stores_tell_them_apart(tmp_path):
     embed_data(texts_data(), letters(), tmp_path / "a")
     embed_data(texts_data(), letters(dtype="bf16"), tmp_path / "b")
-    assert fingerprint(load_data(tmp_path / "a")) != fingerprint(load_data(tmp_path / "b"))
+    first = load_data(tmp_path / "a")
+    assert fingerprint(first) != fingerprint(load_data(tmp_path / "b"))
+    shutil.copytree(tmp_path / "a", tmp_path / "copy")
+    assert fingerprint(load_data(tmp_path / "copy")) == fingerprint(first)
 
 
 def test_real_texts_through_a_small_encoder(tmp_path, shared_data):

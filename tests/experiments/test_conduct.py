@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,7 @@ from fairpo.experiments.plan import MAIN_METHODS
 from fairpo.experiments.study import Study
 from fairpo.metrics import LabelFrame, average_precision
 from fairpo.models import HeadSettings
+from fairpo.report import write_report
 from fairpo.training import TrainingSettings
 
 SMALL = {
@@ -138,6 +141,14 @@ def test_a_report_that_fails_costs_no_figure(data, tmp_path):
     }
 
 
+def test_a_report_that_cannot_be_written_costs_no_figure(data, tmp_path):
+    (tmp_path / f".report.html.{os.getpid()}.tmp").mkdir()  # where it is written first
+    study = Study(methods=("bce",), **SMALL)
+    with pytest.warns(FairPOWarning, match="there is no report: .*report.html: cannot be written"):
+        conduct(study, data, tmp_path, report=write_report)
+    assert (tmp_path / "checksums.json").is_file()
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -147,7 +158,7 @@ def test_a_report_that_fails_costs_no_figure(data, tmp_path):
             "overrides of fairpo-dpo must leave .* to all methods, got seed",
         ),
         ({"overrides": {"fairpo-dpo": {"epochs": 3}}}, "must leave .* to all methods, got epochs"),
-        ({"overrides": {"als": {"gamma_negative": 3}}}, "method 'als' is not among"),
+        ({"overrides": {"asl2": {"gamma_negative": 3}}}, "method 'asl2' is not among"),
         ({"overrides": {"fairpo-dpo": {"betta": 3}}}, "option 'betta' is not among"),
         ({"options": {"betta": 1}}, "option 'betta' is not among"),
         ({"options": {"beta": -1}}, "FairPOSettings.beta must be greater than 0"),

@@ -1,9 +1,14 @@
-"""Tasks among processes: what needs another waits for it, what fails is told."""
+"""Processes of a study: tasks in an order that works, one thread each, none left behind."""
 
+import os
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
+from threadpoolctl import threadpool_info
 
 from fairpo.experiments.pool import Processes
 
@@ -48,3 +53,68 @@ def test_results_are_in_the_tasks_order_and_counted(tmp_path):
         assert found[0] is True
         assert processes.map(tmp_path, make_or_use, [], "nothing") == []
     assert counted == [("made", 2), "made", "made"]
+
+
+def threads(tool, task):
+    return [(pool["user_api"], pool["num_threads"]) for pool in threadpool_info()]
+
+
+class Linear:
+    """A tool with which SciPy's own BLAS is loaded."""
+
+    def __reduce__(self):
+        import scipy.linalg
+
+        return Linear, (), {"of": scipy.linalg.solve}
+
+
+def test_a_process_has_one_thread_of_every_library(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "2")
+    with Processes(2) as processes:
+        found = processes.map(Linear(), threads, [1, 2], "")
+    assert {api for api, _ in found[0]} >= {"blas"}
+    assert {number for pools in found for _, number in pools} == {1}
+
+
+def sleep(folder, task):
+    (folder / str(os.getpid())).touch()
+    time.sleep(60)
+
+
+def test_killed_it_leaves_no_process_behind(tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from fairpo.experiments.pool import Processes\n"
+        "from tests.experiments.test_pool import sleep\n"
+        "if __name__ == '__main__':\n"
+        "    with Processes(2) as processes: processes.map(Path(sys.argv[1]), sleep, [1, 2], '')"
+    )
+    (tmp_path / "main.py").write_text(code)
+    (tmp_path / "here").mkdir()
+    command = [sys.executable, str(tmp_path / "main.py"), str(tmp_path / "here")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    with subprocess.Popen(command, env=environment) as parent:
+        until(lambda: len(list((tmp_path / "here").iterdir())) == 2)
+        parent.kill()
+    workers = [int(path.name) for path in (tmp_path / "here").iterdir()]
+    try:
+        until(lambda: not any(lives(worker) for worker in workers))
+    finally:
+        for worker in filter(lives, workers):
+            os.kill(worker, signal.SIGKILL)
+
+
+def until(holds):
+    end = time.monotonic() + 40
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def lives(process):
+    """Whether it runs; one that has ended and waits for its parent does not."""
+    try:
+        with open(f"/proc/{process}/stat") as stream:
+            return stream.read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

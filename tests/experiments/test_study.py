@@ -10,14 +10,16 @@ import time
 import numpy as np
 import pytest
 
-from fairpo._checks import FairPOFileError, FairPOValueError
+from fairpo._checks import FairPOError, FairPOFileError, FairPOValueError
 from fairpo.data import MultiLabelData
 from fairpo.experiments import conduct as conducting
 from fairpo.experiments.conduct import run_study
 from fairpo.experiments.ledger import Ledger
 from fairpo.experiments.study import Study, read_study, write_study
+from fairpo.experiments.study_file import commented
 from fairpo.experiments.study_folder import check_folder, finished, inputs_of
 from fairpo.experiments.trials import Bench
+from fairpo.report import write_report
 from tests.conftest import problem
 
 METHODS = ("bce", "bce-continued", "fairpo-dpo")
@@ -95,6 +97,47 @@ def test_a_file_is_the_study_and_back(tmp_path):
             "data: digits\nkind: setups\nsetups: {a: {data: b}}",
             "setups: a must leave data, ",
         ),
+        (
+            "data: digits\nmethods: fairpo-dpo",
+            "methods must be a valid tuple, got 'fairpo-dpo'. A l",
+        ),
+        ("data: digits\nmethods: 5", "Study.methods must be a valid tuple, got 5. A list of names"),
+        ("data: digits\nkind: ablate\nmethods: [3]", "methods must be a valid string, got 3"),
+        (
+            "data: digits\nseeds: [0, 1, 0]",
+            "seeds must be one seed or more, none twice, got .0, 1",
+        ),
+        ("data: digits\nseeds: []", r"seeds must be one seed or more, none twice, got \[\]"),
+        ("data: digits\nseeds: [0, -1]", "seeds must be greater than or equal to 0, got -1"),
+        ("data: digits\ntraining: {seed: 3}", "seed must be left to the seeds of the plan, got 3"),
+        (
+            "data: digits\nkind: setups\nsetups: {a: {training: {seed: 3}}}",
+            "seed must be left to the seeds of the plan, got 3",
+        ),
+        (
+            "data: digits\nkind: setups\nsetups: {a: {training: 3}}",
+            "Plan.training must be a valid dictionary or instance of TrainingSettings, got 3",
+        ),
+        (
+            "data: digits\nkind: setups\nsetups: {a: {methods: fairpo-dpo}}",
+            "Plan.methods must be a valid tuple, got 'fairpo-dpo'",
+        ),
+        (
+            "data: digits\nkind: sensitivity\ngrid: {seed: [1, 2]}",
+            "grid must name settings that change a result, got seed",
+        ),
+        (
+            "data: digits\nkind: sensitivity\ngrid: {beta: [1, 1]}",
+            "the variants of a study must be unique, got 'beta=1' more than once",
+        ),
+        (
+            "data: digits\nkind: partitions\npartitions: [a, b, a]",
+            "the variants of a study must be unique, got 'a' more than once",
+        ),
+        (
+            "data: digits\noverrides: {bce: {learning_rate: 1}}",
+            "overrides of bce must not be given: it is the reference, .* got learning_rate",
+        ),
         ("data: digits\nreference_kind: odds", "reference_kind must be 'logits' or 'probs'"),
     ],
 )
@@ -143,6 +186,38 @@ def test_variants():
     assert sensitivity[3].plan.options == {}
 
 
+def test_a_setting_that_is_varied_is_varied_for_every_method():
+    own = {"fairpo-dpo": {"beta": 3.0, "learning_rate": 0.2, "slack": 0.1}}
+    grid = {"beta": (0.5, 2.0), "learning_rate": (0.1,)}
+    study = Study(kind="sensitivity", grid=grid, overrides=own, **SETTINGS)
+    study.check()
+    given, half, double, slower = (variant.plan for variant in study.variants())
+    betas = [plan.options_for("fairpo-dpo")["beta"] for plan in (given, half, double, slower)]
+    assert betas == [3, 0.5, 2, 3]
+    rates = [plan.training_for("fairpo-dpo").learning_rate for plan in (given, half, slower)]
+    assert rates == [0.2, 0.2, 0.1]
+    assert half.options_for("fairpo-dpo")["slack"] == 0.1
+    assert half.options_for("fairpo-simpo") == {"beta": 0.5}
+
+
+def test_what_a_setup_leaves_empty_is_the_studys():
+    study = Study(kind="setups", setups={"a": {"training": None, "preset": "paper-v2"}}, **SETTINGS)
+    (variant,) = study.variants()
+    assert variant.plan.training == study.training
+    assert variant.plan.preset == "paper-v2"
+
+
+@pytest.mark.parametrize("kind", ["compare", "ablate", "partitions", "sensitivity", "setups"])
+def test_a_file_that_is_written_to_be_changed_can_be_run(tmp_path, kind):
+    (tmp_path / "study.yaml").write_text(commented(kind))
+    assert read_study(tmp_path / "study.yaml").kind == kind
+
+
+def test_no_file_is_written_that_only_a_sweep_writes():
+    with pytest.raises(FairPOValueError, match="--kind must be one of .*, setups, got 'sweep'"):
+        commented("sweep")
+
+
 # How it is run
 
 
@@ -156,6 +231,9 @@ def test_every_trial_has_its_record(whole):
     assert record["training"]["epochs"] == 2
     assert set(record["versions"]) == {"fairpo", "python", "torch", "numpy"}
     assert record["data_fingerprint"]
+    assert [r["training"]["seed"] for r in records(folder)] == [r["seed"] for r in records(folder)]
+    assert (record["source"], record["data_options"]) == ("small", {})
+    assert record["reference"] is record["reference_digest"] is None
     assert metrics["failed"] == []
     assert not any("failed" in note for note in metrics["notes"])
 
@@ -233,6 +311,84 @@ def test_methods_without_a_seed_in_common_are_left_out(tmp_path, monkeypatch):
     assert "bce-continued has no figures" in str(metrics["notes"])
 
 
+def failing_references(monkeypatch, *seeds, variant=None):
+    train_reference = Bench.train_reference
+
+    def crashing(self, trial):
+        if trial.seed in seeds and variant in (None, trial.variant):
+            raise MemoryError("no room")
+        return train_reference(self, trial)
+
+    monkeypatch.setattr(Bench, "train_reference", crashing)
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_a_reference_that_fails_takes_its_seed_only(tmp_path, monkeypatch, n_jobs):
+    study = Study(methods=METHODS, seeds=(0, 1, 2), **SETTINGS)
+    if n_jobs == 1:
+        failing_references(monkeypatch, 0)
+        error = "MemoryError: no room"
+    else:
+        monkeypatch.setattr(conducting, "Bench", DyingReference)
+        error = "RuntimeError: its process died: killed, or out of memory"
+    metrics = run(study, tmp_path, n_jobs=n_jobs)
+    assert metrics["failed"] == ["reference 0"]
+    assert f"reference 0 failed: {error}" in metrics["notes"]
+    assert metrics["seeds"] == [1, 2]
+    statuses = {(r["seed"], r["method"]): r["status"] for r in records(tmp_path)}
+    assert statuses == {(0, "bce"): "failed"} | {(s, m): "done" for s in (1, 2) for m in METHODS}
+    monkeypatch.undo()
+    metrics = run(study, tmp_path)
+    assert (metrics["failed"], metrics["seeds"]) == ([], [0, 1, 2])
+
+
+class DyingReference(Bench):
+    def train_reference(self, trial):
+        if trial.seed == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().train_reference(trial)
+
+
+def test_where_every_reference_fails_it_says_so(tmp_path, monkeypatch):
+    failing_references(monkeypatch, 0, 1)
+    with pytest.raises(FairPOError, match="reference came to an end: reference 0: MemoryError: no"):
+        run(Study(methods=METHODS, seeds=(0, 1), **SETTINGS), tmp_path)
+    assert [r["status"] for r in records(tmp_path)] == ["failed", "failed"]
+
+
+def test_a_reference_that_chooses_the_labels_has_to_be_there(tmp_path, monkeypatch):
+    """Another seed's would choose others, and all trials would be other ones at the next call."""
+    failing_references(monkeypatch, 0)
+    study = Study(methods=METHODS, privileged="worst:2", seeds=(0, 1), **SETTINGS)
+    with pytest.raises(FairPOError, match="seed 0, which chooses the privileged labels: MemoryErr"):
+        run(study, tmp_path)
+
+
+def test_a_variant_whose_references_fail_is_left_out(tmp_path, monkeypatch):
+    failing_references(monkeypatch, 0, variant="wider")
+    setups = {"as it is": {}, "wider": {"head": {"hidden": [9]}}}
+    study = Study(kind="setups", methods=METHODS, setups=setups, **SETTINGS)
+    metrics = run(study, tmp_path, report=write_report)
+    assert [variant["name"] for variant in metrics["variants"]] == ["as it is"]
+    assert metrics["failed"] == ["reference 0 (wider)"]
+    assert (tmp_path / "report.html").is_file()
+
+
+@pytest.mark.parametrize("folder", ["scores", "references"])
+def test_a_torn_file_is_made_again(tmp_path, folder):
+    study = Study(methods=("bce", "bce-continued"), **SETTINGS)
+    before = run(study, tmp_path)
+    for path in (tmp_path / folder).iterdir():
+        path.write_bytes(path.read_bytes()[:-100])
+    more = study.model_copy(update={"methods": METHODS})
+    metrics = run(more, tmp_path)
+    assert metrics["failed"] == []
+    cells = {row["method"]: row["cells"] for row in metrics["rows"] if row["epoch"] == "last"}
+    for row in before["rows"]:
+        if row["epoch"] == "last":
+            assert cells[row["method"]] == row["cells"]
+
+
 def test_a_process_that_dies_takes_its_own_trial_only(tmp_path, monkeypatch):
     study = Study(methods=METHODS, **SETTINGS)
     monkeypatch.setattr(conducting, "Bench", Dying)
@@ -274,6 +430,11 @@ def test_it_is_finished_for_these_data_and_this_reference_only(tmp_path):
     folder = tmp_path / "study"
     study = Study(methods=("bce", "fairpo-dpo"), reference=str(path), **SETTINGS)
     metrics = run(study, folder)
+    given = {(r["reference"], r["reference_kind"]) for r in records(folder)}
+    assert given == {(str(path), "logits")}
+    assert {r["reference_digest"] for r in records(folder)} == {
+        inputs_of(study, small())["reference"]
+    }
     assert finished(folder, study, inputs_of(study, small())) == json.loads(json.dumps(metrics))
     without = study.model_copy(update={"reference": None})
     assert finished(folder, without, inputs_of(without, small())) is None

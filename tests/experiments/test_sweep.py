@@ -11,16 +11,24 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fairpo._checks import FairPOError, FairPOFileError, FairPOImportError, FairPOValueError
+from fairpo._checks import (
+    FairPOError,
+    FairPOFileError,
+    FairPOImportError,
+    FairPOValueError,
+    build_settings,
+)
 from fairpo.experiments import sweep as sweeping
 from fairpo.experiments import sweep_store
 from fairpo.experiments.ledger import Ledger
 from fairpo.experiments.pool import uncounted
+from fairpo.experiments.search import build_search
 from fairpo.experiments.study import read_study, write_study
 from fairpo.experiments.study_folder import check_folder, finished, inputs_of
-from fairpo.experiments.sweep import pareto_front, run_sweep
+from fairpo.experiments.sweep import run_sweep, trial_front
 from fairpo.experiments.sweep_plan import Sweep
 from fairpo.experiments.trials import Bench
+from fairpo.report.charts import front_line
 from fairpo.training.fit import choose_groups, train_method, train_reference
 from tests.experiments.test_study import small
 
@@ -148,11 +156,23 @@ def test_what_was_chosen_runs_beside_the_settings_as_given(whole):
     check_folder(folder, more)
 
 
-def test_importance_is_a_share(whole):
-    _, _, metrics = whole
-    complete = [row for row in metrics["sweep"]["trials"] if row["state"] == "complete"]
-    importance = metrics["sweep"]["importance"]
-    assert (importance is None) == (len(complete) < sweep_store.FEWEST_FOR_IMPORTANCE)
+def test_importance_is_a_share(tmp_path):
+    """Of a value that depends on one of two settings alone."""
+    search = build_search({"beta": {"low": 0.1, "high": 4}, "slack": {"low": 0, "high": 1}})
+    url = f"sqlite:///{tmp_path / 'sweep.db'}"
+    store = sweep_store.SweepStore(url, "x", search, frozenset(), None, 1, 0, 0)
+    about = dict.fromkeys(sweep_store.ABOUT)
+    found = []
+    with store.open() as trials:
+        for number in range(20):
+            trials.run(lambda settings, report: ((settings["beta"],), about), 20, f"{number}")
+            found.append(trials.importance())
+    fewest, importance = sweep_store.FEWEST_FOR_IMPORTANCE, found[-1]
+    assert found[: fewest - 1] == [None] * (fewest - 1)  # of so few it would be noise
+    assert None not in found[fewest - 1 :]
+    assert importance["beta"] > 0.9
+    assert sum(importance.values()) == pytest.approx(1)
+    assert min(importance.values()) >= 0
 
 
 def test_test_rows_are_not_touched(whole, tmp_path):
@@ -189,14 +209,14 @@ def test_a_front_of_both_groups(tmp_path):
 def test_the_front_is_that_of_a_double_loop():
     generator = np.random.default_rng(0)
     for n in (0, 1, 2, 30):
-        points = generator.integers(0, 6, size=(n, 2)).tolist()
+        points = generator.integers(-2, 4, size=(n, 2)).tolist()
         rows = [
-            {"number": number, "privileged": p, "non_privileged_change": c}
+            {"number": number, "privileged": 2 + p, "non_privileged_change": c}
             for number, (p, c) in enumerate(points)
         ]
         expected = []
         for i, (p, c) in enumerate(points):
-            beaten = False
+            beaten = p <= 0 and c <= 0  # by the reference
             for j, (q, d) in enumerate(points):
                 as_good = q >= p and d >= c
                 if as_good and ((q, d) != (p, c) or j < i):
@@ -204,9 +224,28 @@ def test_the_front_is_that_of_a_double_loop():
             if not beaten:
                 expected.append(i)
         undefined = {"number": n, "privileged": None, "non_privileged_change": 9}
-        front = [row["number"] for row in pareto_front([*rows, undefined])]
+        front = [row["number"] for row in trial_front([*rows, undefined], 2)]
         assert sorted(front) == expected
         assert [points[i][0] for i in front] == sorted(points[i][0] for i in expected)
+        drawn = front_line([{"x": p, "y": c} for p, c in points])
+        assert [(at["x"], at["y"]) for at in drawn if at != {"x": 0, "y": 0}] == [
+            tuple(points[i]) for i in front
+        ]
+        assert trial_front(rows, None) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"tuning_seeds": (0, 0)}, "tuning_seeds must be one seed or more, none twice"),
+        ({"tuning_seeds": (-1,)}, "tuning_seeds must be greater than or equal to 0"),
+        ({"seeds": (1, 1)}, "seeds must be one seed or more, none twice"),
+        ({"methods": "bce-reweighted"}, "methods must be a valid tuple, got 'bce-reweighted'"),
+    ],
+)
+def test_a_sweep_is_checked_as_a_whole(changes, message):
+    with pytest.raises(FairPOValueError, match=message):
+        build_settings(Sweep, {**SETTINGS, **changes})
 
 
 def test_where_nothing_is_better_nothing_is_chosen(tmp_path):
@@ -321,6 +360,31 @@ def test_a_trial_killed_elsewhere_is_run_anew(tmp_path, monkeypatch):
     assert trials(metrics) == trials(run(sweep, tmp_path / "alone"))
 
 
+def test_a_trial_that_another_call_took_for_killed_ends_nothing(tmp_path):
+    """As after a pause of the machine: the trial goes on, and is told how it ended too late."""
+    about = dict.fromkeys(sweep_store.ABOUT)
+    search = build_search({"beta": {"low": 0.1, "high": 4}})
+    url = f"sqlite:///{tmp_path / 'sweep.db'}"
+    store = sweep_store.SweepStore(url, "x", search, frozenset(), None, 1, 0, 0)
+
+    def paused(settings, report):
+        with store.open() as others:
+            others.free_running()
+        report(1, 0.5)
+        return (0.5,), about
+
+    with store.open() as trials:
+        trials.run(paused, 3, "slot")
+        trials.bury("slot", RuntimeError("its process died"))
+        assert trials.counted() == []
+        with pytest.raises(RuntimeError, match="it never began"):
+            trials.bury("another", RuntimeError("it never began"))
+        trials.run(lambda settings, report: ((0.25,), about), 3, "next")
+        trials.bury("next", RuntimeError("its process died after the trial"))
+        assert [row["values"] for row in trials.table()] == [[0.25]]
+        assert [row["error"] for row in trials.table()] == [None]
+
+
 def test_more_trials_go_on_with_the_search(whole, tmp_path):
     sweep, _, metrics = whole
     fewer = run(sweep.model_copy(update={"n_trials": 3}), tmp_path)
@@ -328,8 +392,10 @@ def test_more_trials_go_on_with_the_search(whole, tmp_path):
     before = read_study(tmp_path / "study.yaml").chosen
     more = run(sweep, tmp_path)
     assert trials(more) == trials(metrics)
-    if before and before != read_study(tmp_path / "study.yaml").chosen:
-        assert "the test rows were looked at more than once" in more["sweep"]["notes"][0]
+    (earlier,) = before.keys() - read_study(tmp_path / "study.yaml").chosen.keys()
+    (note,) = more["sweep"]["notes"]
+    assert note.startswith(f"{earlier}, chosen earlier, ran on test too")
+    assert "the test rows were looked at more than once" in note
 
 
 def test_a_trial_that_fails_is_recorded_and_the_others_go_on(tmp_path):
@@ -403,7 +469,11 @@ def test_overwritten_a_search_begins_anew(tmp_path):
     ("url", "error", "message"),
     [
         ("nonsense", FairPOValueError, "storage must be a database as SQLAlchemy has it"),
-        ("nosuch://host/name", FairPOValueError, "storage must be a database as SQLAlchemy"),
+        (
+            "nosuch://me:secret@host/name",
+            FairPOValueError,
+            r"as SQLAlchemy has it, got 'nosuch://me:\*\*\*@host/name'",
+        ),
         (
             "mssql+pymssql://me:secret@host/name",
             FairPOImportError,

@@ -287,6 +287,13 @@ def test_percentile_interval_over_the_last_axis():
     assert (float(low), float(high)) == (25.0, 75.0)
 
 
+def test_a_figure_that_does_not_exist_has_no_interval():
+    differences = np.stack([np.arange(101.0), np.full(101, np.nan)])
+    low, high = percentile_interval(differences, level=0.9, estimate=np.array([60.0, np.nan]))
+    np.testing.assert_allclose(low, [15.0, np.nan])
+    np.testing.assert_allclose(high, [105.0, np.nan])
+
+
 @pytest.mark.parametrize("level", [0.0, 1.0, 95])
 def test_level_is_a_share(level):
     with pytest.raises(FairPOValueError, match="level must be between 0 and 1"):

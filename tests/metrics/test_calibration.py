@@ -10,11 +10,11 @@ from fairpo._checks import FairPOTypeError, FairPOValueError
 from fairpo.metrics import (
     LabelFrame,
     brier,
-    calibration,
     label_brier,
     membership_matrix,
     reliability_bins,
     reliability_curve,
+    row_blocks,
 )
 
 GROUPS = {"a": np.array([0, 1]), "b": np.array([1, 2, 3]), "empty": np.array([], dtype=int)}
@@ -124,7 +124,7 @@ def test_a_missing_entry_counts_nowhere():
 def test_blocks_of_rows_change_nothing(monkeypatch):
     logits, targets = random_case(5)
     before = brier(logits, targets), label_brier(logits, targets), reliability_bins(logits, targets)
-    monkeypatch.setattr(calibration, "BLOCK_ENTRIES", 4 * 7)
+    monkeypatch.setattr(row_blocks, "BLOCK_ENTRIES", 4 * 7)
     after = brier(logits, targets), label_brier(logits, targets), reliability_bins(logits, targets)
     for one, two in zip(before, after, strict=True):
         np.testing.assert_allclose(one, two, atol=1e-10)

@@ -10,12 +10,12 @@ from sklearn.metrics import accuracy_score, f1_score
 from fairpo._checks import FairPOTypeError, FairPOValueError
 from fairpo.metrics import (
     DECISION_METRICS,
-    decisions,
     exact_match,
     label_accuracy,
     label_counts,
     membership_matrix,
     metric_key,
+    row_blocks,
     row_counts,
     sample_f1,
     sample_f1_paper,
@@ -153,7 +153,7 @@ def test_nothing_observed_and_no_rows_are_nan_without_a_warning():
 def test_blocks_of_rows_change_nothing(monkeypatch):
     predictions, targets = random_case(5, missing=0.1)
     whole = [*row_counts(predictions, targets), *label_counts(predictions, targets)]
-    monkeypatch.setattr(decisions, "BLOCK_ENTRIES", 50)
+    monkeypatch.setattr(row_blocks, "BLOCK_ENTRIES", 50)
     blocks = [*row_counts(predictions, targets), *label_counts(predictions, targets)]
     for before, after in zip(whole, blocks, strict=True):
         np.testing.assert_array_equal(before, after)

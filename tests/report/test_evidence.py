@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fairpo.report import render_report
-from fairpo.report.charts import pareto_front
+from fairpo.report.charts import front_line
 from fairpo.report.evidence import score_rows
 from tests.report.examples import EIGHT, EVIL, example, outline, specs, text_of, with_evidence
 
@@ -181,5 +181,5 @@ def test_the_front_is_what_nothing_beats_in_both():
             )
 
         slow = {(p["x"], p["y"]) for p in everything if not beaten(p, everything)}
-        front = [(p["x"], p["y"]) for p in pareto_front(points)]
+        front = [(p["x"], p["y"]) for p in front_line(points)]
         assert front == sorted(slow)

@@ -18,12 +18,13 @@ import torch
 from safetensors.torch import load_file
 
 from fairpo._checks import FairPOFileError, FairPOValueError
+from fairpo._files import write_atomic
 from fairpo.data import MultiLabelData
 from fairpo.experiments.plan import Plan
 from fairpo.experiments.train import plan_of, resume_run, train_run
 from fairpo.groups import LabelPartition
 from fairpo.models import HeadSettings
-from fairpo.models.checkpoint import hold, write_atomic
+from fairpo.models.checkpoint import hold
 from fairpo.training import TrainingSettings, load
 from fairpo.training.fit import train_method, train_reference
 from fairpo.training.state import Checkpoint
@@ -331,19 +332,34 @@ def test_a_disk_that_fills_up_ends_the_run_with_an_error_and_it_goes_on(npz, tmp
 
 
 def test_a_disk_that_fills_up_at_the_end_loses_nothing(npz, tmp_path):
-    """The checkpoints fit, the report of the finished run does not."""
+    """The checkpoints fit, the figures of the finished run do not."""
+    options = ["--set", "epochs=2", "--set", "reference_epochs=2", "--set", "hidden=[8]"]
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (25_000, 25_000))
+
+    full = fairpo("train", npz, "--out", tmp_path / "run", *options, preexec_fn=limit)
+    assert full.returncode == 2
+    assert "metrics.json: cannot be written (File too large)" in full.stderr
+    assert not (tmp_path / "run" / "checksums.json").exists()
+    end = fairpo("train", "--resume", tmp_path / "run")
+    assert end.returncode == 0, end.stderr
+    assert "goes on after: fairpo-dpo, 2 epochs" in end.stderr
+    assert (tmp_path / "run" / "report.html").is_file()
+
+
+def test_a_disk_without_room_for_a_report_costs_the_report_alone(npz, tmp_path):
     options = ["--set", "epochs=2", "--set", "reference_epochs=2", "--set", "hidden=[8]"]
 
     def limit():
         resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
 
     full = fairpo("train", npz, "--out", tmp_path / "run", *options, preexec_fn=limit)
-    assert full.returncode == 2
-    assert "run: cannot be written (File too large). `fairpo train --resume" in full.stderr
-    assert not (tmp_path / "run" / "checksums.json").exists()
-    end = fairpo("train", "--resume", tmp_path / "run")
-    assert end.returncode == 0, end.stderr
-    assert "goes on after: fairpo-dpo, 2 epochs" in end.stderr
+    assert full.returncode == 0, full.stderr
+    assert "there is no report: " in full.stderr
+    assert "report.html: cannot be written (File too large)" in full.stderr
+    assert load(tmp_path / "run").label_names
+    assert fairpo("report", tmp_path / "run").returncode == 0
     assert (tmp_path / "run" / "report.html").is_file()
 
 

@@ -15,6 +15,7 @@ from fairpo.cli.data import app as data_app
 from fairpo.cli.demo import demo
 from fairpo.cli.embed import embed
 from fairpo.cli.evaluate import evaluate
+from fairpo.cli.labelsets import app as labelsets_app
 from fairpo.cli.methods import methods
 from fairpo.cli.predict import predict
 from fairpo.cli.report import report
@@ -49,6 +50,7 @@ for command in (
 ):
     app.command()(command)
 app.add_typer(data_app, name="data")
+app.add_typer(labelsets_app, name="labelsets")
 app.add_typer(study_app, name="study", help="Run studies from files that say all of them.")
 
 

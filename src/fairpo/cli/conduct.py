@@ -73,7 +73,7 @@ def show_results(metrics: dict[str, Any], out: Path, *, as_json: bool) -> None:
             say(f"note: {note}")
         print(f"{out / 'report.html'}")
     if metrics["failed"]:
-        say(f"{len(metrics['failed'])} trials failed; the same command tries them again.")
+        say(f"{len(metrics['failed'])} trials failed; {_again()} tries them again.")
         raise typer.Exit(1)
 
 
@@ -85,5 +85,10 @@ def _interrupted(folder: Path) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        say(f"stopped; the same command goes on with what is left in {folder}.")
+        say(f"stopped; {_again()} goes on with what is left in {folder}.")
         raise typer.Exit(130) from None
+
+
+def _again() -> str:
+    """What goes on with a study: said again, --overwrite would begin it anew."""
+    return "the same command" + (" without --overwrite" if "--overwrite" in sys.argv else "")

@@ -65,6 +65,7 @@ def formats(as_json: options.Json = False) -> None:
     for name, entry in FORMATS.items():
         table.add_row(name, entry.words)
     table.add_row("", "digits: scenes of handwritten digits, comes with fairpo")
+    table.add_row("", "ambiguous-digits: the same with half-hidden digits, for label sets")
     table.add_row("", "openml:NAME or openml:NAME:VERSION, with --fetch")
     console.print(table)
     settings = Table("--data-option NAME=VALUE", "", pad_edge=False)

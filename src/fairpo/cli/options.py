@@ -12,6 +12,7 @@ from fairpo._checks import unknown_name, value_error
 if TYPE_CHECKING:
     from fairpo.data import DataOptions, MultiLabelData
     from fairpo.experiments.plan import Plan
+    from fairpo.labelsets.folder import SetRun
     from fairpo.training.run import Run
 
 Content = TypeVar("Content", bound="Plan")
@@ -118,7 +119,7 @@ def data_options(
     return build_settings(DataOptions, {"fetch": fetch, **values})
 
 
-def as_the_run(told: DataOptions, run: Run, **fixed: Any) -> DataOptions:
+def as_the_run(told: DataOptions, run: Run | SetRun, **fixed: Any) -> DataOptions:
     """Read other data as the run's own were read, where nothing else is said.
 
     Columns by name, not what lies where; ``fixed`` stands over both.
@@ -128,7 +129,7 @@ def as_the_run(told: DataOptions, run: Run, **fixed: Any) -> DataOptions:
     return told.model_copy(update={**kept, "n_features": run.config.n_features, **said, **fixed})
 
 
-def held_out_options(run: Run, source: str | None, told: DataOptions) -> DataOptions:
+def held_out_options(run: Run | SetRun, source: str | None, told: DataOptions) -> DataOptions:
     """Options for the run's own data or for others; what is told stands over what it remembers."""
     if source is not None:
         return as_the_run(told, run)
@@ -175,7 +176,7 @@ def make_plan(
         (DecisionSettings.model_fields, decisions),
         (option_fields(), objective),
     )
-    for name, value in _parse_assignments(assignments or []).items():
+    for name, value in parse_assignments(assignments or []).items():
         place = next((values for names, values in places if name in names), None)
         if place is None:
             known = [known for names, _ in places for known in names]
@@ -197,7 +198,8 @@ def names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(","))
 
 
-def _parse_assignments(assignments: list[str]) -> dict[str, Any]:
+def parse_assignments(assignments: list[str]) -> dict[str, Any]:
+    """Read ``NAME=VALUE``, the value as YAML."""
     import yaml
 
     values = {}

@@ -34,12 +34,12 @@ def reproduce(
     Writes reproduction.md, Tables 1 and 2 beside ours; mAP of the whole set and the authors' mean
     over batches, each under its name. Other data have their rarest fifth of labels privileged.
     """
+    from fairpo._files import write_atomic
     from fairpo.cli.conduct import conduct, show_results
     from fairpo.data import load_data
     from fairpo.experiments.ledger import Ledger
     from fairpo.experiments.paper import PARTITIONS, reproduction
     from fairpo.experiments.paper_tables import reproduction_tables
-    from fairpo.models.checkpoint import write_atomic
 
     if benchmark not in PARTITIONS:
         raise value_error("BENCHMARK", must="be coco, nuswide or other", got=repr(benchmark))

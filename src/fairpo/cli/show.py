@@ -24,17 +24,8 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-METRIC_TITLES = {
-    "map": "mAP",
-    "sample_f1": "sample-F1",
-    "label_accuracy": "accuracy",
-    "exact_match": "exact match",
-    "brier": "Brier score",
-    "calibration_error": "calibration error",
-    "precision_at_1": "P@1",
-    "precision_at_5": "P@5",
-    "ndcg_at_5": "nDCG@5",
-}
+from fairpo._titles import METRIC_TITLES
+
 GROUP_TITLES = {"privileged": "P", "non_privileged": "N"}
 
 EpochBars = Callable[[str, int], Callable[[dict[str, Any]], None]]
@@ -136,6 +127,19 @@ def _figures(record: dict[str, Any]) -> str:
     )
     scores = scores or f"{100 * (validation['map'] or 0):.1f}"
     return f"loss {record['loss']:.3f}, weights {weights}, mAP {scores}"
+
+
+def epoch_line(say_each: int) -> Callable[[dict[str, Any]], None]:
+    """Say, every so many epochs, what an epoch measured."""
+
+    def show(record: dict[str, Any]) -> None:
+        if record["epoch"] % say_each == 0:
+            figures = ", ".join(
+                f"{name} {value:.3f}" for name, value in record.items() if name != "epoch"
+            )
+            say(f"epoch {record['epoch']}: {figures}")
+
+    return show
 
 
 def print_study(metrics: dict[str, Any]) -> None:

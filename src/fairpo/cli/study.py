@@ -24,13 +24,13 @@ Seeds = Annotated[int, typer.Option(min=1, help="Number of seeds.")]
 def init(
     file: Annotated[Path, typer.Argument(help="File to write, such as study.yaml.")],
     kind: Annotated[
-        str, typer.Option(help="compare, ablate, partitions or sensitivity.")
+        str, typer.Option(help="compare, ablate, partitions, sensitivity or setups.")
     ] = "compare",
     overwrite: options.Overwrite = False,
 ) -> None:
     """Write a study with every setting, its default and what it means."""
+    from fairpo._files import write_atomic
     from fairpo.experiments.study_file import commented
-    from fairpo.models.checkpoint import write_atomic
 
     text = commented(kind)
     if file.exists() and not overwrite:

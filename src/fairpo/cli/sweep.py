@@ -62,6 +62,7 @@ def sweep(
     from fairpo.experiments.search import read_search
     from fairpo.experiments.sweep import run_sweep
     from fairpo.experiments.sweep_plan import Sweep
+    from fairpo.experiments.sweep_store import check_storage
 
     plan = options.make_plan(
         Sweep,
@@ -80,5 +81,7 @@ def sweep(
         n_trials=trials,
         tuning_seeds=tuple(range(tuning_seeds)),
     )
+    if storage is not None:
+        check_storage(storage)  # before the data, which may take long
     run = partial(run_sweep, storage=storage)
     show_results(conduct(plan, out, jobs, overwrite=overwrite, run=run), out, as_json=as_json)

@@ -23,8 +23,9 @@ def load_data(
     Parameters
     ----------
     source : str or path
-        ``digits`` (the embedded digit scenes), a file or folder of one of
-        :data:`fairpo.data.formats.FORMATS`, ``openml:NAME`` or ``hf:NAME``.
+        ``digits`` (the embedded digit scenes), ``ambiguous-digits`` (the same with half-hidden
+        digits), a file or folder of one of :data:`fairpo.data.formats.FORMATS`, ``openml:NAME``
+        or ``hf:NAME``.
     options : DataOptions, optional
         What the reader is told.
     **changes

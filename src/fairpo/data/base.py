@@ -406,22 +406,51 @@ def observed_counts(targets: Targets) -> NDArray[np.int64]:
 
 
 def fingerprint(data: MultiLabelData) -> str:
-    """Short digest of a data set: shapes, names, splits, targets and a thousand feature rows."""
+    """Short digest of a data set: names, splits, clusters, slices, targets and features.
+
+    Features in memory, or mapped from a file, are read whole; a store is known by its manifest, in
+    which is the digest of each of its files; of other features on disk a thousand rows are read.
+    """
     digest = hashlib.sha256()
     digest.update(repr((data.features.shape, data.targets.shape, data.label_names)).encode())
     for name in sorted(data.split):
-        digest.update(np.ascontiguousarray(data.split[name]).tobytes())
-    n_sampled = min(data.n_rows, 1000, block_rows(data.n_features))
-    rows = np.linspace(0, data.n_rows - 1, n_sampled).astype(np.int64)
-    digest.update(np.ascontiguousarray(feature_rows(data.features, rows)).tobytes())
+        digest.update(f"split {name}".encode())
+        _add(digest, data.split[name])
+    if data.clusters is not None:
+        digest.update(b"clusters")
+        _add(digest, data.clusters)
+    for name in sorted(data.slices):
+        digest.update(f"slice {name}".encode())
+        _add(digest, data.slices[name])
+    _add_features(digest, data.features)
     if data.items is not None and not data.n_features:
         digest.update(data.items.fingerprint().encode())
-    if isinstance(data.targets, np.ndarray):
-        digest.update(np.ascontiguousarray(data.targets).tobytes())
-    else:
-        for part in (data.targets.indptr, data.targets.indices, data.targets.data):
-            digest.update(np.ascontiguousarray(part).tobytes())
+    _add(digest, data.targets)
     return digest.hexdigest()[:16]
+
+
+def _add_features(digest: hashlib._Hash, features: Features) -> None:
+    known = getattr(features, "fingerprint", None)
+    if known is not None:  # of a store
+        digest.update(known.encode())
+    elif isinstance(features, np.ndarray | sparse.csr_array):
+        _add(digest, features)
+    else:
+        n_rows, n_columns = features.shape
+        n_sampled = min(n_rows, 1000, block_rows(n_columns))
+        _add(digest, feature_rows(features, np.linspace(0, n_rows - 1, n_sampled).astype(np.int64)))
+
+
+def _add(digest: hashlib._Hash, values: NDArray[Any] | sparse.csr_array[Any]) -> None:
+    """Add the content of an array or of CSR, block by block."""
+    if not isinstance(values, np.ndarray):
+        for part in (values.indptr, values.indices, values.data):
+            _add(digest, part)
+        return
+    digest.update(str(values.dtype).encode())
+    size = block_rows(int(np.prod(values.shape[1:])))
+    for start in range(0, len(values), size):
+        digest.update(np.ascontiguousarray(values[start : start + size]).data)
 
 
 def default_label_names(n_labels: int) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from scipy import sparse
 from torch import Tensor
 
 from fairpo._checks import FairPOError, FairPOFileError, file_error, value_error
+from fairpo._files import write_atomic
 from fairpo.data.base import MultiLabelData, Progress
 from fairpo.data.items import Items
 from fairpo.data.store import (
@@ -36,7 +37,7 @@ from fairpo.data.store import (
     read_state,
 )
 from fairpo.models.backbone import Backbone
-from fairpo.models.checkpoint import hold, read_json, sha256, write_atomic, write_json
+from fairpo.models.checkpoint import hold, read_json, sha256, write_json
 
 _MOST_SHARDS = 64
 _FEWEST_SHARD_ROWS = 1024

@@ -88,6 +88,10 @@ def read_source(source: str | Path, options: DataOptions) -> MultiLabelData:
         from fairpo.data.digits import load_digits_scenes
 
         return load_digits_scenes()
+    if text == "ambiguous-digits":
+        from fairpo.data.ambiguous_digits import load_ambiguous_scenes
+
+        return load_ambiguous_scenes().data
     for prefix, name in (("openml:", "openml"), ("hf:", "huggingface")):
         if text.startswith(prefix):
             read = import_module(f"fairpo.data.{name}").read
@@ -117,7 +121,7 @@ def recognise(path: Path, wanted: str | None = None) -> str:
     raise file_error(
         path,
         "is not a kind of data that can be read",
-        f"Known are digits, openml:NAME, hf:NAME, and files and folders of the formats "
-        f"{', '.join(FORMATS)}; `fairpo data formats` says what they look like, and --format NAME "
-        "overrules.",
+        f"Known are digits, ambiguous-digits, openml:NAME, hf:NAME, and files and folders of the "
+        f"formats {', '.join(FORMATS)}; `fairpo data formats` says what they look like, and "
+        "--format NAME overrules.",
     )

@@ -170,7 +170,7 @@ def _text_columns(options: DataOptions) -> set[str]:
 
 
 def _read_csv(path: Path, pandas: Any, text_columns: set[str]) -> Frame:
-    separator = _separator(path)
+    separator = separator_of(path)
     names = _header(path, separator)
     try:
         table = pandas.read_csv(
@@ -194,7 +194,8 @@ def _read_csv(path: Path, pandas: Any, text_columns: set[str]) -> Frame:
     return Frame(path, kept, lines[~blank], "line", int(blank.sum()))
 
 
-def _separator(path: Path) -> str:
+def separator_of(path: Path) -> str:
+    """What separates the fields of a text table, by its name and its first line."""
     if path.suffix.lower() == ".tsv":
         return "\t"
     try:

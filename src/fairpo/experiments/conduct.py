@@ -25,13 +25,13 @@ from fairpo.experiments.runner import (
     SeedResults,
     silent,
 )
-from fairpo.experiments.scores import read_scores
+from fairpo.experiments.scores import holds_scores, read_scores
 from fairpo.experiments.study import Study, Variant, write_study
-from fairpo.experiments.study_folder import empty_folder, inputs_of
+from fairpo.experiments.study_folder import empty_folder, inputs_of, seal_folder
 from fairpo.experiments.summary import Report, summarise, write_summary
 from fairpo.experiments.trials import Bench, Trial, failed
 from fairpo.groups import LabelGroups, parse_privileged
-from fairpo.models.checkpoint import CHECKSUMS, hold, write_checksums
+from fairpo.models.checkpoint import CHECKSUMS, hold
 from fairpo.objectives.catalogue import REFERENCE
 from fairpo.training.fit import choose_groups
 
@@ -68,7 +68,8 @@ def run_study(
     """Run the trials of a study that are not done yet, then write it up.
 
     Stopped at any moment, the same call goes on: a trial that was done is not run again. One that
-    crashes is recorded, and the others go on; it is run again at the next call.
+    crashes is recorded, and the others go on; it is run again at the next call. So is a reference,
+    without the trials that start from it.
 
     Parameters
     ----------
@@ -99,7 +100,8 @@ def run_study(
     Raises
     ------
     FairPOError
-        The study does not fit the data, or no trial of a reference came to an end.
+        The study does not fit the data, or no reference came to an end, or not the one by which
+        privileged labels are chosen.
     """
     study.check()
     data.require_features()
@@ -131,7 +133,7 @@ def run_study(
             metrics = conductor.write_up(study, variants, command)
         metrics |= {"inputs": inputs, "failed": list(conductor.failures), **extra}
         write_summary(folder, metrics, report)
-        write_checksums(folder)
+        seal_folder(folder)
     return metrics
 
 
@@ -142,6 +144,8 @@ class _Conductor:
         self.bench, self.processes, self.count = bench, processes, count
         self.failures: dict[str, str] = {}
         """What went wrong, by name of the trial."""
+        self.lost: dict[str, str] = {}
+        """What went wrong with references, by key."""
 
     def groups(self, variant: Variant) -> LabelGroups:
         """Privileged labels of a plan; by reference, they are those of its first seed."""
@@ -150,6 +154,11 @@ class _Conductor:
             return choose_groups(rule, self.bench.data, None)
         self._run(self._references([variant]), [])
         first = _trials(variant, [REFERENCE])[0]
+        error = self.lost.get(self._reference_key(first))
+        if error is not None:
+            raise FairPOError(
+                f"the reference of seed {first.seed}, which chooses the privileged labels: {error}"
+            )
         return choose_groups(rule, self.bench.data, self.bench.reference(first))
 
     def run_trials(self, variants: Sequence[tuple[Variant, LabelGroups]]) -> None:
@@ -163,7 +172,9 @@ class _Conductor:
         for variant, groups in variants:
             for trial in _trials(variant, variant.plan.methods):
                 key = self._key(trial, groups)
-                if key not in done or not self.bench.ledger.scores(key).is_file():
+                if self._reference_key(trial) in self.lost:
+                    continue
+                if key not in done or not holds_scores(self.bench.ledger.scores(key)):
                     wanted.setdefault(key, (trial, groups))
         self._run(self._references([variant for variant, _ in variants]), list(wanted.values()))
 
@@ -172,18 +183,13 @@ class _Conductor:
         wanted: dict[str, Task] = {}
         for variant in variants:
             for trial in _trials(variant, [REFERENCE]):
-                if not self._has_reference(trial):
-                    key = trial.reference_key(self.bench.fingerprint, "")
+                key = self._reference_key(trial)
+                if key not in self.lost and not self.bench.has_reference(trial):
                     wanted.setdefault(key, (trial, None))
         return list(wanted.values())
 
-    def _has_reference(self, trial: Trial) -> bool:
-        if self.bench.given is not None:
-            return True
-        key = trial.reference_key(self.bench.fingerprint, "")
-        return self.bench.ledger.reference(key).is_file()
-
     def _run(self, references: list[Task], trials: list[Task]) -> None:
+        """Run references and trials, each trial once its reference is there."""
         counted = {
             name: self.count(name, len(tasks))
             for name, tasks in (("references", references), ("trials", trials))
@@ -193,19 +199,27 @@ class _Conductor:
             self.bench,
             type(self.bench).run,
             [*references, *trials],
-            lambda task: task[1] is None or self._has_reference(task[0]),
+            lambda task: task[1] is None or self.bench.has_reference(task[0]),
         )
         for (trial, groups), result in done:
             counted["references" if groups is None else "trials"]()
             if groups is None:
                 if isinstance(result, Exception):
-                    raise FairPOError(f"the reference of seed {trial.seed}: {result}") from result
+                    self._lose(trial, result)
                 continue
+            if self._reference_key(trial) in self.lost:
+                continue  # it could not but fail
             if isinstance(result, Exception):
                 error = _in_words(result)
                 self.failures[trial.name] = error.splitlines()[-1]
                 result = failed(trial, self._key(trial, groups), error)
             self.bench.ledger.append(result)
+
+    def _lose(self, trial: Trial, error: Exception) -> None:
+        """Record a reference that failed; what would start from it has no result."""
+        key, text = self._reference_key(trial), _in_words(error)
+        self.failures[f"reference {trial.place}"] = self.lost[key] = text.splitlines()[-1]
+        self.bench.ledger.append(failed(trial, key, text))
 
     def write_up(
         self, study: Study, variants: Sequence[tuple[Variant, LabelGroups]], command: str
@@ -215,6 +229,8 @@ class _Conductor:
         parts: list[dict[str, Any]] = []
         for variant, groups in variants:
             seeds = self._seeds(variant, groups, done)
+            if not seeds:
+                continue
             kind = "comparison" if study.kind in ("compare", "ablate") else "variant"
             metrics = summarise(
                 self.bench.data,
@@ -226,7 +242,10 @@ class _Conductor:
             )
             parts.append({"name": variant.name, "metrics": metrics})
         notes = [f"{name} failed: {error}" for name, error in self.failures.items()]
-        if len(parts) == 1:
+        if not parts:
+            name, error = next(iter(self.failures.items()))
+            raise FairPOError(f"no trial of the reference came to an end: {name}: {error}")
+        if len(variants) == 1:
             only: dict[str, Any] = parts[0]["metrics"]
             return {**only, "notes": [*only["notes"], *notes]}
         return {
@@ -250,7 +269,7 @@ class _Conductor:
             notes: list[str] = []
             for trial in _trials(variant, variant.plan.methods, [seed]):
                 key = self._key(trial, groups)
-                if key not in done:
+                if key not in done or not holds_scores(self.bench.ledger.scores(key)):
                     continue
                 scores, record = read_scores(self.bench.ledger.scores(key)), done[key]
                 if trial.method == REFERENCE:
@@ -259,10 +278,10 @@ class _Conductor:
                     results.append(_result(record, scores, start))
             if start is not None:
                 seeds.append(SeedResults(seed, groups, start, notes, results))
-        if not seeds:
-            name, error = next(iter(self.failures.items()))
-            raise FairPOError(f"no trial of the reference came to an end: {name}: {error}")
         return seeds
+
+    def _reference_key(self, trial: Trial) -> str:
+        return trial.reference_key(self.bench.fingerprint, self.bench.given_digest)
 
     def _key(self, trial: Trial, groups: LabelGroups) -> str:
         return trial.key(self.bench.fingerprint, self.bench.given_digest, groups)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,14 +25,17 @@ from fairpo.data import DataOptions
 from fairpo.data.base import positive_counts
 from fairpo.experiments.evaluate import held_out_data, score_test_rows
 from fairpo.groups import LabelGroup, LabelGroups
-from fairpo.metrics import BootstrapResult, bootstrap_metrics, holm
-from fairpo.metrics.ranking import Floats, Scores
+from fairpo.metrics import average_precision, bootstrap_label_ap, holm
+from fairpo.metrics.ranking import Floats, Scores, divide_defined, group_means
 from fairpo.metrics.units import units_of_rows
 from fairpo.training.loop import none_if_nan
 from fairpo.training.run import Run
 
 PASS, FAIL, UNDECIDED = "pass", "fail", "undecided"
 NOT_ASKED, TOO_FEW = "not asked", "too few positives"
+
+LABELS_AT_ONCE = 512
+"""Resampled together: 16 MB of float64 for 2000 resamples of both."""
 
 ROUNDING = 1e-6
 """AP is resampled in float32: a bound this near to the margin is on it."""
@@ -177,18 +180,13 @@ def judge(
     Berger, "Multiparameter hypothesis testing and acceptance sampling", 1982; Holm, 1979.
     """
     judged = np.flatnonzero(positive_counts(targets) >= settings.min_positives)
-    alone = {str(label): [int(label)] for label in judged} if settings.per_label else {}
-    both = bootstrap_metrics(
-        [logits, reference_logits],
-        targets,
-        {**{f"group {name}": part for name, part in groups.as_mapping().items()}, **alone},
-        ["map"],
-        clusters=clusters,
-        n_resamples=settings.n_resamples,
-    )
     n_units = int(units_of_rows(clusters, len(targets)).max()) + 1
     bounds = _Bounds(settings.level, n_units)
-    checks = [_check_group(both, group, judged, settings, bounds) for group in groups.groups]
+    both = _both(logits, reference_logits, targets, groups, clusters, settings.n_resamples, bounds)
+    checks = [
+        _check_group(both, place, group, judged, settings, bounds)
+        for place, group in enumerate(groups.groups)
+    ]
     labels = []
     if settings.per_label:
         labels = _check_labels(both, judged, targets, groups, label_names, settings, bounds)
@@ -242,17 +240,63 @@ class _Bounds:
         return np.asarray(p_value)
 
 
+class _Both(NamedTuple):
+    """What the model and its reference score, and how far their differences may be off."""
+
+    label_ap: Floats
+    """Shape (2, L)."""
+    label_error: Floats
+    """Of the difference of each label's, shape (L,)."""
+    group_map: Floats
+    """Shape (2, G)."""
+    group_error: Floats
+    """Shape (G,)."""
+
+
+def _both(
+    logits: Scores,
+    reference_logits: Scores,
+    targets: NDArray[np.int8],
+    groups: LabelGroups,
+    clusters: NDArray[Any] | None,
+    n_resamples: int,
+    bounds: _Bounds,
+) -> _Both:
+    """Score both, and resample them, some labels at a time."""
+    runs = (logits, reference_logits)
+    ap = np.stack([average_precision(run, targets) for run in runs])
+    membership = groups.membership.astype(np.float64)
+    sums = np.zeros((2, len(membership), n_resamples))
+    counts = np.zeros(sums.shape[1:])
+    label_error = np.full(targets.shape[1], np.nan)
+    for start in range(0, targets.shape[1], LABELS_AT_ONCE):
+        part = slice(start, start + LABELS_AT_ONCE)
+        resampled = bootstrap_label_ap(
+            [run[:, part] for run in runs],
+            targets[:, part],
+            clusters=clusters,
+            n_resamples=n_resamples,
+        )
+        label_error[part] = bounds.error(np.subtract(*resampled))
+        defined = ~np.isnan(resampled[0])  # targets are shared: of both
+        counts += membership[:, part] @ defined
+        sums += membership[:, part] @ np.where(defined, resampled, 0.0)
+    group_error = bounds.error(divide_defined(sums[0] - sums[1], counts))
+    group_map = np.stack([group_means(values, membership.T) for values in ap])
+    return _Both(ap, label_error, group_map, group_error)
+
+
 def _check_group(
-    both: BootstrapResult,
+    both: _Both,
+    place: int,
     group: LabelGroup,
     judged: NDArray[np.int64],
     settings: GateSettings,
     bounds: _Bounds,
 ) -> dict[str, Any]:
-    key = f"map/group {group.name}"
-    model, reference = both.values[:, both.keys.index(key)]
+    model, reference = both.group_map[:, place]
     difference = model - reference
-    low, high = bounds.around(difference, bounds.error(np.subtract(*both.of(key))))
+    low, high = bounds.around(difference, both.group_error[place])
     n_judged = int(np.isin(judged, group.indices).sum())
     asked = -settings.max_drop_points if group.role == "protect" else settings.min_gain_points
     margin = None if asked is None else asked / 100
@@ -286,7 +330,7 @@ def _outcome(margin: float, low: float, high: float) -> str:
 
 
 def _check_labels(
-    both: BootstrapResult,
+    both: _Both,
     judged: NDArray[np.int64],
     targets: NDArray[np.int8],
     groups: LabelGroups,
@@ -295,10 +339,9 @@ def _check_labels(
     bounds: _Bounds,
 ) -> list[dict[str, Any]]:
     margin, counts = -settings.max_drop_points / 100, positive_counts(targets)
-    places = [both.keys.index(f"map/{label}") for label in judged]
-    model, reference = both.values[:, places]
+    model, reference = both.label_ap[:, judged]
     difference = model - reference
-    error = bounds.error(np.subtract(*both.resampled[:, places]))
+    error = both.label_error[judged]
     low, high = bounds.around(difference, error)
     p_value = bounds.p_values(difference, error, margin)
     adjusted = holm(p_value)
@@ -322,10 +365,11 @@ def _check_labels(
     nothing = dict.fromkeys(
         ("reference_ap", "ap", "difference", "low", "high", "p_value", "p_adjusted")
     )
+    names = groups.names_by_label
     return [
         {
             "label": name,
-            "groups": [group.name for group in groups.groups if label in group.indices],
+            "groups": list(names[label]),
             "positives": int(counts[label]),
             "margin": margin,
             **found.get(label, {**nothing, "outcome": TOO_FEW}),

@@ -13,11 +13,13 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from fairpo._checks import file_error
 
 RESULTS = "results.jsonl"
+
+_BLOCK = 2**16
 
 
 class Ledger:
@@ -68,7 +70,7 @@ class Ledger:
         line = json.dumps(record, allow_nan=False) + "\n"
         try:
             with path.open("a+b") as stream:
-                stream.truncate(_whole_lines(path))
+                stream.truncate(_whole_lines(stream))
                 stream.write(line.encode())
                 stream.flush()
                 os.fsync(stream.fileno())
@@ -94,6 +96,14 @@ def digest(identity: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _whole_lines(path: Path) -> int:
-    content = path.read_bytes()
-    return content.rfind(b"\n") + 1
+def _whole_lines(stream: BinaryIO) -> int:
+    """Where the last whole line ends, looked for from the end."""
+    end = stream.seek(0, os.SEEK_END)
+    while end > 0:
+        start = max(0, end - _BLOCK)
+        stream.seek(start)
+        found = stream.read(end - start).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+        end = start
+    return 0

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from fairpo._checks import build_settings, unknown_name, value_error
 from fairpo.data.options import DataOptions
 from fairpo.decisions import DecisionSettings
 from fairpo.groups import parse_privileged
 from fairpo.models.head import HeadSettings
-from fairpo.objectives.catalogue import accepts, trial_objective
+from fairpo.objectives.catalogue import REFERENCE, accepts, trial_objective
 from fairpo.training.settings import TrainingSettings
 
 MAIN_METHODS = (
@@ -31,6 +31,16 @@ MAIN_METHODS = (
 """The reference and the methods that start from it, the baselines first."""
 
 
+def _each_once(seeds: tuple[int, ...]) -> tuple[int, ...]:
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise ValueError("one seed or more, none twice")
+    return seeds
+
+
+Seeds: TypeAlias = Annotated[tuple[Annotated[int, Field(ge=0)], ...], AfterValidator(_each_once)]
+"""A seed given twice would count as two."""
+
+
 class Plan(BaseModel):
     """A comparison of methods on one data set."""
 
@@ -38,9 +48,11 @@ class Plan(BaseModel):
 
     data: str = Field(description="Name or path, as on the command line.")
     data_options: DataOptions = DataOptions()
-    methods: tuple[str, ...] = Field(MAIN_METHODS, min_length=1)
+    methods: tuple[str, ...] = Field(
+        MAIN_METHODS, min_length=1, description="A list of names; see `fairpo methods`."
+    )
     privileged: str = "rarest:20%"
-    seeds: tuple[int, ...] = Field((0,), min_length=1)
+    seeds: Seeds = (0,)
     preset: str = "paper-v1"
     options: dict[str, Any] = {}
     training: TrainingSettings = TrainingSettings()
@@ -87,6 +99,13 @@ class Plan(BaseModel):
         FairPOValueError
         """
         parse_privileged(self.privileged)
+        if self.training.seed != TrainingSettings().seed:
+            raise value_error(
+                "TrainingSettings.seed",
+                must="be left to the seeds of the plan",
+                got=self.training.seed,
+                do="Give --seed or --seeds, or seeds in a file.",
+            )
         for method in self.methods:
             objective = trial_objective(method, self.preset, **self.options_for(method))
             if self.training_for(method).sampled_labels:
@@ -104,6 +123,9 @@ class Plan(BaseModel):
             if not any(accepts(method, option) for method in self.methods):
                 trial_objective(self.methods[-1], self.preset, **{option: value})
 
+
+NOT_ITS_RESULT = {"device", "checkpoint_seconds", "reference_cache_mb"}
+"""Training settings that change how a result comes about, not what it is."""
 
 _OF_ALL = {
     "seed",
@@ -123,6 +145,13 @@ _OF_ALL = {
 def _check_override(method: str, own: dict[str, Any], methods: tuple[str, ...]) -> None:
     if method not in methods:
         raise unknown_name("method", method, methods, of="methods of this plan, in overrides")
+    if method == REFERENCE and own:
+        raise value_error(
+            f"overrides of {method}",
+            must="not be given: it is the reference, and has the settings that all share",
+            got=", ".join(own),
+            do="Such as reference_learning_rate, in training.",
+        )
     shared = sorted(_OF_ALL & own.keys())
     if shared:
         raise value_error(

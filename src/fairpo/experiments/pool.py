@@ -1,16 +1,19 @@
-"""Processes that share the work of a study: one torch thread each, one task at a time."""
+"""Processes that share the work of a study: one thread each, one task at a time."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import wait as wait_for
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import torch
+from threadpoolctl import threadpool_limits
 
 Task = TypeVar("Task")
 Tool = TypeVar("Tool")
@@ -162,6 +165,15 @@ def _numbered(tool: tuple[Any, Callable[[Any, Any], Any]], task: tuple[int, Any]
 
 def _begin() -> None:
     torch.set_num_threads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End with the process that gives the tasks: killed, it cannot say that there are no more."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    wait_for([parent.sentinel])
+    os._exit(1)
 
 
 def _do(work: Callable[[Any, Any], Found], task: Any, *tool: Any) -> Found:
@@ -169,4 +181,5 @@ def _do(work: Callable[[Any, Any], Found], task: Any, *tool: Any) -> Found:
     global _tool
     if tool:
         (_tool,) = tool
+        threadpool_limits(1)  # of the libraries that came with it: NumPy's BLAS, SciPy's, OpenMP
     return work(_tool, task)

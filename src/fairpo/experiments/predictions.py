@@ -15,11 +15,11 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
 
 from fairpo._checks import file_error, value_error
+from fairpo._files import replacing
 from fairpo._optional import require
 from fairpo.data.base import MultiLabelData
 from fairpo.metrics.decisions import decide
 from fairpo.metrics.top_k import TopK
-from fairpo.models.checkpoint import replacing
 from fairpo.training.run import Run
 
 

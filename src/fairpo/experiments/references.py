@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from fairpo._checks import FairPOFileError
 from fairpo.data.base import MultiLabelData
 from fairpo.models.checkpoint import read_metadata, read_weights, write_weights
 from fairpo.models.head import HeadSettings, Policy
@@ -29,6 +30,14 @@ def write_reference(path: Path, reference: Reference, seconds: float) -> None:
         "seconds": seconds,
     }
     write_weights(path, weights, {"training": json.dumps(about)})
+
+
+def holds_reference(path: Path) -> bool:
+    """Whether there is a whole file of a reference; one that is torn is made again."""
+    try:
+        return "training" in read_metadata(path)
+    except FairPOFileError:
+        return False
 
 
 def read_reference(

@@ -12,12 +12,12 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from fairpo._checks import file_error
+from fairpo._checks import FairPOFileError, file_error
+from fairpo._files import write_atomic
 from fairpo.data.base import MultiLabelData
 from fairpo.decisions import DecisionRule, DecisionSettings
 from fairpo.experiments.runner import ModelScores, SplitScores
 from fairpo.metrics import LabelBlockMetrics
-from fairpo.models.checkpoint import write_atomic
 
 _SPLITS = ("test", "validation")
 _AP, _ROW, _VALUES, _RULE = "ap", "row.", "values", "rule."
@@ -56,6 +56,14 @@ def read_scores(path: Path) -> dict[str, ModelScores]:
         else ModelScores(*(_read(path, name, split) for split in _SPLITS))
         for name in dict.fromkeys(key.split(".")[0] for key in keys)
     }
+
+
+def holds_scores(path: Path) -> bool:
+    """Whether there is a whole file of scores; where one is torn, its trial runs again."""
+    try:
+        return bool(_stored(path, lambda stored: stored.files))
+    except FairPOFileError:
+        return False
 
 
 class StoredScores(ModelScores):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, TypeVar
@@ -10,9 +10,9 @@ from typing import Any, ClassVar, Literal, Self, TypeVar
 import yaml
 from pydantic import BaseModel, Field, model_validator
 
-from fairpo._checks import build_settings, file_error, value_error
-from fairpo.experiments.plan import Plan
-from fairpo.models.checkpoint import write_atomic
+from fairpo._checks import build_settings, check_unique, file_error, value_error
+from fairpo._files import write_atomic
+from fairpo.experiments.plan import NOT_ITS_RESULT, Plan
 from fairpo.models.head import HeadSettings
 from fairpo.objectives.catalogue import ABLATIONS, REFERENCE, option_fields
 from fairpo.training.settings import TrainingSettings
@@ -76,6 +76,8 @@ class Study(Plan):
         if not isinstance(values, dict):
             return values
         values = {name: value for name, value in values.items() if value is not None}
+        if "methods" in values and not names_in(values, "methods"):
+            return values  # refused for what it is
         methods = [*values.get("methods", cls.model_fields["methods"].default)]
         if values.get("kind") == "ablate":
             methods = [
@@ -140,7 +142,9 @@ class Study(Plan):
                     must=f"leave {', '.join(sorted(_OF_ALL_SETUPS))} to the study",
                     got=", ".join(shared),
                 )
-        for variant in self.variants():
+        variants = self.variants()
+        check_unique([variant.name for variant in variants], "the variants of a study")
+        for variant in variants:
             variant.plan.check()
 
     def _plan(self, **changes: Any) -> Plan:
@@ -153,22 +157,31 @@ class Study(Plan):
         """Return the plan with changes, which may name some settings of a part alone."""
         whole = {
             name: {**getattr(self, name).model_dump(), **value}
-            if isinstance(getattr(self, name, None), BaseModel)
+            if isinstance(getattr(self, name, None), BaseModel) and isinstance(value, Mapping)
             else value
             for name, value in changes.items()
+            if value is not None  # as where nothing is written behind a name of the study's own
         }
         return self._plan(**whole)
 
     def _with_setting(self, name: str, value: Any) -> Plan:
+        if name in NOT_ITS_RESULT | {"seed"}:
+            raise value_error("grid", must="name settings that change a result", got=name)
+        # Of all methods, those with a setting of their own too.
+        overrides = {
+            method: {key: own[key] for key in own if key != name}
+            for method, own in self.overrides.items()
+        }
         for field, model in (("training", TrainingSettings), ("head", HeadSettings)):
             if name in model.model_fields:
                 changed = {**getattr(self, field).model_dump(), name: value}
-                return self._plan(**{field: build_settings(model, changed)})
+                part = build_settings(model, changed)
+                return self._plan(**{field: part, "overrides": overrides})
         if name not in option_fields():
             raise value_error(
                 "grid", must="name settings of the objective, the training or the head", got=name
             )
-        return self._plan(options={**self.options, name: value})
+        return self._plan(options={**self.options, name: value}, overrides=overrides)
 
 
 _VARIED: tuple[tuple[Kind, str], ...] = (
@@ -221,6 +234,13 @@ def write_study(path: Path, study: Plan) -> None:
     """Write a study with all its settings."""
     text = yaml.safe_dump(study.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     write_atomic(path, text.encode())
+
+
+def names_in(values: Mapping[str, Any], field: str) -> bool:
+    """Whether a field, which is not checked yet, holds a list of names, and any."""
+    found = values.get(field)
+    whole = isinstance(found, list | tuple) and all(isinstance(name, str) for name in found)
+    return whole and bool(found)
 
 
 def with_reference(methods: Iterable[Any]) -> tuple[Any, ...]:

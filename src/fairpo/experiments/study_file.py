@@ -27,8 +27,9 @@ def commented(kind: str) -> str:
     FairPOValueError
         There is no such kind.
     """
-    if kind not in get_args(Kind):
-        raise value_error("--kind", must=f"be one of {', '.join(get_args(Kind))}", got=repr(kind))
+    kinds = [name for name in get_args(Kind) if name != "sweep"]  # those are written by sweeps
+    if kind not in kinds:
+        raise value_error("--kind", must=f"be one of {', '.join(kinds)}", got=repr(kind))
     parts = [
         "# A study for `fairpo study run`. What is commented out stands at its default.\n",
         _entry("kind", kind, Study.model_fields["kind"].description),
@@ -48,9 +49,12 @@ def commented(kind: str) -> str:
     if kind == "sensitivity":
         grid = {"beta": [0.5, 2.0], "slack": [0.0, 0.05]}
         parts.append(_entry("grid", grid, Study.model_fields["grid"].description))
+    if kind == "setups":
+        setups = {"paper-v1": {}, "longer": {"training": {"epochs": 20}, "options": {"beta": 2.0}}}
+        parts.append(_entry("setups", setups, Study.model_fields["setups"].description))
     parts += [
         _block("options", "Of the objectives, over the preset's.", _defaults(FairPOSettings)),
-        _block("training", "Of reference and methods.", _defaults(TrainingSettings)),
+        _block("training", "Of reference and methods.", _of_training()),
         _block("head", "The network on the features.", _defaults(HeadSettings)),
         _block("decisions", "Probabilities and thresholds.", _defaults(DecisionSettings)),
         _block(
@@ -67,6 +71,11 @@ def commented(kind: str) -> str:
 def _defaults(model: type[BaseModel]) -> dict[str, tuple[Any, str]]:
     values = model().model_dump(mode="json")
     return {name: (values[name], f.description or "") for name, f in model.model_fields.items()}
+
+
+def _of_training() -> dict[str, tuple[Any, str]]:
+    """All but the seed, which is one of the study's."""
+    return {name: about for name, about in _defaults(TrainingSettings).items() if name != "seed"}
 
 
 def _entry(name: str, value: Any, description: str | None) -> str:

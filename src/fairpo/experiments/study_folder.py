@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
+import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,25 @@ from fairpo.experiments.ledger import RESULTS, Ledger
 from fairpo.experiments.plan import Plan
 from fairpo.experiments.study import Study, read_plan
 from fairpo.experiments.sweep_plan import Sweep
-from fairpo.models.checkpoint import CHECKSUMS, read_json, verify_checksums
-from fairpo.training.run import METRICS, check_output, check_writable
+from fairpo.models.checkpoint import CHECKSUMS, read_json, verify_checksums, write_checksums
+from fairpo.training.run import CONFIG, METRICS, check_output, check_writable
 
 DATABASE = "sweep.db"
 
 _BEGUN: tuple[type[Study] | type[Sweep], ...] = (Sweep, Study)
 """A sweep writes the study of what it chose beside itself."""
+
+_PLANS = tuple(kind.file_name for kind in _BEGUN)
+_SEALED = (*_PLANS, METRICS, RESULTS, DATABASE)
+"""The folder is one that people put files of their own into: these alone are ours."""
+
+_REPORTS = ("report.html", "report.md", "reproduction.md")
+_OF_TRIALS = re.compile(r"\.?[0-9a-f]{16}\.(npz|safetensors)(\.\d+\.tmp)?")
+_PICTURES = re.compile(
+    r"\.?(trade-off|labels|labels-of-variant|trials"
+    r"|(weight|loss|scores|calibration|variants|setting)-.*)\.(svg|png)(\.\d+\.tmp)?"
+)
+"""Names that :func:`fairpo.report.write_figures` gives."""
 
 
 def check_folder(
@@ -91,15 +104,39 @@ def finished(folder: Path, plan: Study | Sweep, inputs: dict[str, str]) -> dict[
     return metrics if same and current and not metrics["failed"] else None
 
 
+def seal_folder(folder: Path) -> None:
+    """Seal what is ours of a finished study or sweep, but for its report."""
+    write_checksums(folder, _SEALED)
+
+
 def empty_folder(ledger: Ledger) -> None:
-    """Delete a study, a sweep or a run from its folder; nothing that is not ours."""
+    """Delete a study, a sweep or a run from its folder; nothing that is not ours.
+
+    What says whose folder it is goes last: stopped in between, it can be called again.
+    """
     folder = ledger.folder
-    if (folder / CHECKSUMS).is_file():
-        for name in read_json(folder / CHECKSUMS):
-            (folder / Path(name).name).unlink(missing_ok=True)
-    of_plans = (kind.file_name for kind in _BEGUN)
-    for name in (CHECKSUMS, METRICS, RESULTS, DATABASE, *of_plans):
+    for part, ours in (
+        (ledger.scores("").parent, _OF_TRIALS),
+        (ledger.reference("").parent, _OF_TRIALS),
+        (folder / "figures", _PICTURES),
+    ):
+        _empty(part, ours)
+    of_run: list[str] = []
+    if (folder / CONFIG).is_file() and (folder / CHECKSUMS).is_file():
+        # All of its files: a run is put in place whole.
+        of_run = [Path(name).name for name in read_json(folder / CHECKSUMS)]
+    marks = (METRICS, CONFIG, *_PLANS)
+    inside = [name for name in (*of_run, RESULTS, DATABASE, *_REPORTS) if name not in marks]
+    for name in (*inside, CHECKSUMS, *marks):
         (folder / name).unlink(missing_ok=True)
-    for part in (ledger.scores(""), ledger.reference("")):
-        shutil.rmtree(part.parent, ignore_errors=True)
-    ledger.make_folders()
+
+
+def _empty(folder: Path, ours: re.Pattern[str]) -> None:
+    """Delete files by their names, and the folder, unless something else is in it."""
+    if not folder.is_dir():
+        return
+    for path in folder.iterdir():
+        if path.is_file() and ours.fullmatch(path.name):
+            path.unlink()
+    with suppress(OSError):
+        folder.rmdir()

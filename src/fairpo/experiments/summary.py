@@ -170,8 +170,13 @@ def result_row(
         ).to_dict()
 
     selected = metrics(result.selected)
+    training = plan.training_for(result.method).model_copy(update={"seed": result.seed})
     return {
         "data": data.name,
+        "source": plan.data,
+        "data_options": plan.data_options.model_dump(mode="json", exclude_unset=True),
+        "reference": plan.reference,
+        "reference_kind": plan.reference_kind,
         "method": result.method,
         "seed": result.seed,
         "preset": plan.preset,
@@ -185,7 +190,7 @@ def result_row(
         "selected": selected,
         "last": selected if result.last is result.selected else metrics(result.last),
         "notes": result.notes,
-        "training": plan.training_for(result.method).model_dump(mode="json"),
+        "training": training.model_dump(mode="json"),
         "head": plan.head.model_dump(mode="json"),
         "version": fairpo.__version__,
     }
@@ -271,7 +276,7 @@ def _per_label(
     def mean_ap(models: Sequence[ModelScores]) -> NDArray[np.float64]:
         return np.asarray(np.mean([figures.label_ap(model) for model in models], axis=0))
 
-    methods = methods_of(seeds)
+    methods, names = methods_of(seeds), groups.names_by_label
     start = mean_ap([seed.start for seed in seeds])
     ap, last = (
         {
@@ -283,7 +288,7 @@ def _per_label(
     return [
         {
             "label": data.label_names[index],
-            "groups": [group.name for group in groups.groups if index in group.indices],
+            "groups": list(names[index]),
             "train_positives": int(train[index]),
             "test_positives": int(test[index]),
             "reference_ap": none_if_nan(float(start[index])),

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fairpo._checks import value_error
 from fairpo.data.base import MultiLabelData
@@ -24,11 +23,11 @@ from fairpo.experiments.study import Study, write_study
 from fairpo.experiments.study_folder import DATABASE, empty_folder, inputs_of
 from fairpo.experiments.summary import Report
 from fairpo.experiments.sweep_plan import Sweep
-from fairpo.experiments.sweep_store import Report as ReportStep
-from fairpo.experiments.sweep_store import SweepStore, check_storage, without_password
+from fairpo.experiments.sweep_store import ReportStep, SweepStore, check_storage, without_password
 from fairpo.experiments.trials import Bench, Trial
 from fairpo.groups import LabelGroups, parse_privileged
 from fairpo.models.checkpoint import CHECKSUMS, hold
+from fairpo.pareto import pareto_front
 from fairpo.training.fit import choose_groups, score_logits, train_method
 from fairpo.training.loop import EpochCallback, none_if_nan
 from fairpo.training.selection import ValidationScores
@@ -281,9 +280,12 @@ class _Search:
                 must="have a trial that came to an end",
                 got=f"{len(table)} that failed, the first with: {table[0]['error']}",
             )
-        front = pareto_front(complete)
+        reference = {
+            name: none_if_nan(_mean([getattr(start, name) for start in self.starts.values()]))
+            for name in ("privileged", "non_privileged")
+        }
+        front = trial_front(complete, reference["privileged"])
         chosen, note = self._choose(complete, front)
-        starts = list(self.starts.values())
         entry = {
             "method": self.sweep.method,
             "objective": self.sweep.objective,
@@ -292,10 +294,7 @@ class _Search:
             "tuning_seeds": list(self.sweep.tuning_seeds),
             "storage": without_password(self.store.url),
             "name": self.store.name,
-            "reference": {
-                "privileged": none_if_nan(_mean([start.privileged for start in starts])),
-                "non_privileged": none_if_nan(_mean([start.non_privileged for start in starts])),
-            },
+            "reference": reference,
             "trials": table,
             "front": [row["number"] for row in front],
             "chosen": [row["number"] for row in chosen],
@@ -317,6 +316,8 @@ class _Search:
                 return [], ["no trial beat the settings as given on validation."]
             return [best], []
         on_front = [row for row in front if row["fell_back_share"] < 1]
+        if not on_front:
+            return [], ["no trial that beat the reference on validation is on the front with it."]
         places = np.linspace(0, len(on_front) - 1, min(len(on_front), MOST_FROM_FRONT)).round()
         return [on_front[int(place)] for place in places], []
 
@@ -367,34 +368,27 @@ class _BestEpoch:
             self.change = scores.non_privileged - self.start.non_privileged
 
 
-def pareto_front(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Trials that none beats on both groups, by rising privileged mAP; of equal ones the first.
+def trial_front(rows: list[dict[str, Any]], reference: float | None) -> list[dict[str, Any]]:
+    """Trials that neither another nor the reference beats on both groups, by rising privileged mAP.
 
     Parameters
     ----------
     rows : list of dict
         Complete trials, with "privileged" and "non_privileged_change"; one without them is on no
         front.
+    reference : float or None
+        Its privileged mAP; without it there is no front.
     """
+    if reference is None:
+        return []
     found = [row for row in rows if None not in (row["privileged"], row["non_privileged_change"])]
-    points = np.array([[row["privileged"], row["non_privileged_change"]] for row in found])
-    points = points.reshape(-1, 2)
-    as_good = (points[:, None] >= points).all(2)  # (i, j): i is nowhere worse than j
-    better = as_good & ~as_good.T
-    first = as_good & as_good.T & np.tri(len(points), k=-1, dtype=bool).T
-    beaten: NDArray[np.bool_] = np.asarray((better | first).any(axis=0))
-    front = [row for row, out in zip(found, beaten, strict=True) if not out]
-    return sorted(front, key=lambda row: row["privileged"])
+    points = [(row["privileged"] - reference, row["non_privileged_change"]) for row in found]
+    front = pareto_front([(0.0, 0.0), *points])
+    return [found[place - 1] for place in front if place]
 
 
 def _train_references(bench: Bench, trials: list[Trial], count: StudyProgress) -> None:
-    if bench.given is not None:
-        return
-    missing = [
-        trial
-        for trial in trials
-        if not bench.ledger.reference(trial.reference_key(bench.fingerprint, "")).is_file()
-    ]
+    missing = [trial for trial in trials if not bench.has_reference(trial)]
     advance = count("references", len(missing)) if missing else lambda: None
     for trial in missing:
         bench.train_reference(trial)

@@ -8,9 +8,9 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from fairpo._checks import build_settings
-from fairpo.experiments.plan import Plan
+from fairpo.experiments.plan import Plan, Seeds
 from fairpo.experiments.search import SearchSpace, default_space, setting_type
-from fairpo.experiments.study import Study, with_reference
+from fairpo.experiments.study import Study, names_in, with_reference
 from fairpo.objectives.catalogue import REFERENCE, trial_objective
 from fairpo.training.settings import TrainingSettings
 
@@ -37,8 +37,8 @@ class Sweep(Plan):
         "as can be; tolerance_points is then 100 unless given.",
     )
     n_trials: int = Field(20, ge=1, description="In all, whoever ran them.")
-    tuning_seeds: tuple[int, ...] = Field(
-        (0,), min_length=1, description="Seeds that a trial is trained under and averaged over."
+    tuning_seeds: Seeds = Field(
+        (0,), description="Seeds that a trial is trained under and averaged over."
     )
     sampler_seed: int = Field(0, ge=0, description="Of the choice of settings.")
 
@@ -46,7 +46,7 @@ class Sweep(Plan):
     @classmethod
     def _complete(cls, values: Any) -> Any:
         """Add the reference, the space of the method, and the tolerance of a front."""
-        if not isinstance(values, dict) or not values.get("methods"):
+        if not isinstance(values, dict) or not names_in(values, "methods"):
             return values
         others = [name for name in values["methods"] if name != REFERENCE]
         values = {**values, "methods": with_reference(others)}

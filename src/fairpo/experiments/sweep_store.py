@@ -6,10 +6,11 @@ that was stopped ends as one that was not.
 
 from __future__ import annotations
 
+import re
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,15 +42,17 @@ FEWEST_FOR_IMPORTANCE = 10
 _FEWEST_BEFORE_PRUNING = 5
 _ATTEMPTS, _PAUSE_SECONDS = 5, 0.3
 _PLACE, _SLOT, _ERROR = "place", "slot", "error"
+_ENDED = (ValueError, optuna.exceptions.UpdateFinishedTrialError)
+"""What Optuna raises where a trial that is over is told how it ended, or anything else."""
 
-Report = Callable[[int, float], None]
+ReportStep = Callable[[int, float], None]
 """``(step, value)``, the higher the better; ends a trial that is pruned."""
 
 ABOUT = ("privileged", "non_privileged", "non_privileged_change", "epochs", "fell_back_share")
 """Kept of a complete trial beside its values: validation mAP as fractions, of which epochs, and
 in which share of the seeds the reference would be returned."""
 
-Train = Callable[[Mapping[str, Any], Report], tuple[tuple[float, ...], dict[str, Any]]]
+Train = Callable[[Mapping[str, Any], ReportStep], tuple[tuple[float, ...], dict[str, Any]]]
 """``(settings, report)`` to the values of a trial and :data:`ABOUT`."""
 
 
@@ -189,7 +192,12 @@ class SweepTrials:
                 trial.set_user_attr(key, value)
             return values
 
-        self.study.optimize(objective, n_trials=1, catch=(Exception,))
+        try:
+            self.study.optimize(objective, n_trials=1, catch=(Exception,))
+        except _ENDED:
+            # Taken for killed, as after a pause of the machine, it is over: another has its place.
+            if not any(trial.state.is_finished() for trial in self._of(slot)):
+                raise
 
     def counted(self) -> list[FrozenTrial]:
         """Trials that are done or running; not those that were killed."""
@@ -210,13 +218,20 @@ class SweepTrials:
                 self.study.tell(trial.number, state=TrialState.FAIL)
 
     def bury(self, slot: str, error: Exception) -> None:
-        """Record the trial of a process that died; an error that is not a trial's is raised."""
-        for trial in self.counted():
-            if trial.user_attrs.get(_SLOT) == slot and trial.state == TrialState.RUNNING:
-                self.storage.set_trial_user_attr(trial._trial_id, _ERROR, str(error))
-                self.study.tell(trial.number, state=TrialState.FAIL)
-                return
-        raise error
+        """Record the trial of a process that died, unless it is over; raise what is no trial's."""
+        found = self._of(slot)
+        if not found:
+            raise error
+        for trial in found:
+            if trial.state == TrialState.RUNNING:
+                with suppress(*_ENDED):  # by another call, meanwhile
+                    self.storage.set_trial_user_attr(trial._trial_id, _ERROR, str(error))
+                    self.study.tell(trial.number, state=TrialState.FAIL)
+
+    def _of(self, slot: str) -> list[FrozenTrial]:
+        """The trial that was run for a slot, if it has begun."""
+        found = self.study.get_trials(deepcopy=False)
+        return [trial for trial in found if trial.user_attrs.get(_SLOT) == slot]
 
     def table(self) -> list[dict[str, Any]]:
         """Return what is known of each trial that is over, in their order."""
@@ -246,11 +261,11 @@ def check_storage(url: str) -> None:
 
 
 def without_password(url: str) -> str:
-    """Return the URL of a database as it may be shown; what is no URL stays as it is."""
+    """Return the URL of a database as it may be shown; what is no URL may hold a password too."""
     try:
         return sqlalchemy.make_url(url).render_as_string(hide_password=True)
-    except sqlalchemy.exc.ArgumentError:
-        return url
+    except (sqlalchemy.exc.ArgumentError, ValueError):
+        return re.sub(r":[^:@]*@", ":***@", url)
 
 
 def _connect(url: str) -> optuna.storages.RDBStorage:
@@ -263,7 +278,7 @@ def _connect(url: str) -> optuna.storages.RDBStorage:
             raise value_error(
                 "storage",
                 must="be a database as SQLAlchemy has it",
-                got=repr(url),
+                got=repr(without_password(url)),
                 do="Such as sqlite:///sweep.db or postgresql://user@host/name.",
             ) from error
         except ImportError as error:

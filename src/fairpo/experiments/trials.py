@@ -21,8 +21,8 @@ import torch
 import fairpo
 from fairpo.data.base import MultiLabelData
 from fairpo.experiments.ledger import Ledger, digest
-from fairpo.experiments.plan import Plan
-from fairpo.experiments.references import read_reference, write_reference
+from fairpo.experiments.plan import NOT_ITS_RESULT, Plan
+from fairpo.experiments.references import holds_reference, read_reference, write_reference
 from fairpo.experiments.runner import ProgressFactory, SeedRunner, silent
 from fairpo.experiments.scores import write_scores
 from fairpo.experiments.summary import result_row
@@ -30,7 +30,6 @@ from fairpo.groups import LabelGroups
 from fairpo.objectives.catalogue import REFERENCE
 from fairpo.training.fit import Reference, train_reference
 
-_NOT_ITS_RESULT = {"device", "checkpoint_seconds", "reference_cache_mb"}
 _OF_METHODS = {"epochs", "learning_rate", "tolerance_points", "reference_is_candidate"}
 
 
@@ -55,7 +54,12 @@ class Trial:
     @property
     def name(self) -> str:
         """What it is called in a progress line or an error."""
-        return f"{self.method} {self.seed}" + (f" ({self.variant})" if self.variant else "")
+        return f"{self.method} {self.place}"
+
+    @property
+    def place(self) -> str:
+        """Its seed and variant."""
+        return f"{self.seed}" + (f" ({self.variant})" if self.variant else "")
 
     def reference_key(self, data: str, given: str) -> str:
         """Digest of all that its reference depends on.
@@ -67,7 +71,7 @@ class Trial:
         given : str
             Digest of a given reference; "" where it is trained.
         """
-        training = self.plan.training.model_dump(mode="json", exclude=_NOT_ITS_RESULT | _OF_METHODS)
+        training = self.plan.training.model_dump(mode="json", exclude=NOT_ITS_RESULT | _OF_METHODS)
         return digest(
             {
                 "data": data,
@@ -89,7 +93,7 @@ class Trial:
                 "preset": self.plan.preset,
                 "options": self.plan.options_for(self.method),
                 "decisions": self.plan.decisions.model_dump(mode="json"),
-                "training": training.model_dump(mode="json", exclude=_NOT_ITS_RESULT | {"seed"}),
+                "training": training.model_dump(mode="json", exclude=NOT_ITS_RESULT | {"seed"}),
             }
         )
 
@@ -167,10 +171,16 @@ class Bench:
             "reference_notes": reference.notes,
             "trace": result.trace,
             "data_fingerprint": self.fingerprint,
+            "reference_digest": self.given_digest or None,
             "began": round(began, 1),
             "versions": versions(),
             "commit": commit(),
         }
+
+    def has_reference(self, trial: Trial) -> bool:
+        """Whether the reference of a trial is given, or was trained and is whole."""
+        key = trial.reference_key(self.fingerprint, self.given_digest)
+        return self.given is not None or holds_reference(self.ledger.reference(key))
 
     def reference(self, trial: Trial) -> Reference:
         """Return the reference of a trial: the given one, or what was trained for its seed."""

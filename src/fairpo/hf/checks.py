@@ -1,8 +1,9 @@
-"""What a trainer refuses before any work: models, groups and references that do not fit."""
+"""What a trainer refuses before any work: models, groups, references and data that do not fit."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,17 @@ from numpy.typing import NDArray
 from torch import nn
 from transformers.trainer import MODEL_MAPPING_NAMES
 
-from fairpo._checks import FairPOWarning, check_unique, type_error, value_error
+from fairpo._checks import (
+    FairPOValueError,
+    FairPOWarning,
+    check_unique,
+    type_error,
+    unknown_name,
+    value_error,
+)
 from fairpo.groups import LabelGroups
+from fairpo.hf.examples import LABELS, REFERENCE, InOrder, batch_targets, is_indexed
+from fairpo.metrics import LabelFrame
 
 _MULTI_LABEL = "multi_label_classification"
 
@@ -78,6 +88,63 @@ def check_reference(reference_model: Any, model: Any, told: str) -> None:
             "FairPOConfig.reference",
             must="be left out where reference_model is given",
             got=repr(told),
+        )
+
+
+def check_best_metric(chosen: str | None, n_labels: int) -> None:
+    """Refuse a metric that no evaluation will have."""
+    if chosen is None:
+        return
+    nothing = np.zeros((1, n_labels))
+    known = (*LabelFrame.from_scores(nothing, nothing.astype(np.int8), {}, None).overall, "loss")
+    name = chosen.removeprefix("eval_").removeprefix("reference/").partition("/")[0]
+    if name not in known:
+        raise unknown_name(
+            "metric_for_best_model", name, known, of="metrics, with /GROUP after them"
+        )
+
+
+def check_indexed(dataset: Any, name: str, purpose: str, do: str) -> None:
+    """Refuse, for what needs all labels, no dataset, several, and one that is a stream."""
+    if not is_indexed(dataset):
+        raise value_error(
+            name,
+            must=f"be one dataset with a length, for {purpose}",
+            got=type(dataset).__name__,
+            do=do,
+        )
+
+
+def first_batch(dataset: Any, in_order: Callable[[Any], InOrder]) -> Any:
+    """Collate the first example of a dataset; refuse one that cannot be."""
+    if len(dataset) == 0:
+        raise value_error("a dataset", must="hold an example", got="none")
+    try:
+        return in_order(dataset).first()
+    except FairPOValueError:
+        raise
+    except (ValueError, TypeError, KeyError, RuntimeError) as error:
+        raise value_error(
+            "the first example of a dataset",
+            must=f"be a mapping that the collator takes, with {LABELS!r}, a number a label",
+            got=f"{type(error).__name__}: {error}",
+        ) from error
+
+
+def check_batch(batch: Any, n_labels: int, reference: str) -> None:
+    """Refuse labels that are not the model's, and reference logits that do not fit them."""
+    targets = batch_targets(batch, n_labels)
+    if REFERENCE in batch and batch[REFERENCE].shape != targets.shape:
+        raise value_error(
+            f"{REFERENCE} of a dataset",
+            must=f"have {targets.shape[1]} entries, one a label",
+            got=f"{batch[REFERENCE][0].numel()}",
+        )
+    if reference == "column" and REFERENCE not in batch:
+        raise value_error(
+            "a dataset under reference='column'",
+            must=f"have a column {REFERENCE!r}",
+            got=", ".join(map(str, batch)),
         )
 
 

@@ -1,4 +1,4 @@
-"""Which parameters are trained: all, the head, or the head and the last blocks of the backbone."""
+"""Which parameters are trained: all, the head, the head and the last blocks, or adapters."""
 
 from __future__ import annotations
 
@@ -6,9 +6,46 @@ from typing import Any
 
 from torch import nn
 
-from fairpo._checks import value_error
+from fairpo._checks import type_error, value_error
+from fairpo._optional import require
 
 _NORMS = (nn.modules.batchnorm._BatchNorm,)
+
+
+def with_trainable(model: Any, trainable: str, peft_config: Any) -> Any:
+    """Put adapters on a model where they are given, freeze what is not to be trained otherwise.
+
+    Raises
+    ------
+    FairPOError
+        Adapters beside a ``trainable`` that is not "all", twice, or not of peft.
+    """
+    if peft_config is None and not has_adapters(model):
+        freeze(model, trainable)
+        return model
+    if trainable != "all":
+        raise value_error(
+            "trainable", must="be 'all' with adapters, which decide it", got=repr(trainable)
+        )
+    if peft_config is None:
+        return model
+    if has_adapters(model):
+        raise value_error(
+            "peft_config", must="be left out for a model that has adapters", got="a configuration"
+        )
+    peft = require("peft", extra="vision", purpose="adapters")
+    if not isinstance(peft_config, peft.PeftConfig):
+        raise type_error(
+            "peft_config",
+            must="be a peft.PeftConfig, such as peft.LoraConfig(...)",
+            got=type(peft_config).__name__,
+        )
+    return peft.get_peft_model(model, peft_config)
+
+
+def has_adapters(model: Any) -> bool:
+    """Whether a model carries adapters of peft."""
+    return hasattr(model, "disable_adapter")
 
 
 def freeze(model: Any, trainable: str) -> None:

@@ -12,11 +12,20 @@ import transformers
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from fairpo._checks import FairPOValueError, type_error, unknown_name, value_error
-from fairpo._optional import require
+from fairpo._checks import type_error, value_error
+from fairpo._files import write_atomic
 from fairpo.groups import LabelGroups, parse_privileged
 from fairpo.hf.card import model_card
-from fairpo.hf.checks import check_groups, check_model, check_positives, check_reference
+from fairpo.hf.checks import (
+    check_batch,
+    check_best_metric,
+    check_groups,
+    check_indexed,
+    check_model,
+    check_positives,
+    check_reference,
+    first_batch,
+)
 from fairpo.hf.config import FairPOConfig
 from fairpo.hf.evaluation import Evaluation, objective_loss
 from fairpo.hf.examples import (
@@ -33,9 +42,8 @@ from fairpo.hf.examples import (
 )
 from fairpo.hf.reference import Reference, check_same_labels, initial_reference, saved_reference
 from fairpo.hf.reference_cache import FOLDER, cached_logits, inputs_of
-from fairpo.hf.trainable import freeze, keep_frozen_statistics
+from fairpo.hf.trainable import has_adapters, keep_frozen_statistics, with_trainable
 from fairpo.metrics import LabelFrame, average_precision
-from fairpo.models.checkpoint import write_atomic
 from fairpo.objectives import Objective, make_objective
 from fairpo.objectives.catalogue import get_method
 from fairpo.objectives.group_objective import StepSums
@@ -126,7 +134,7 @@ class FairPOTrainer(ObjectiveTrainer):
         check_reference(reference_model, model, args.reference)
         super().__init__(
             accumulation=args.accumulation,
-            model=_with_trainable(model, args.trainable, peft_config),
+            model=with_trainable(model, args.trainable, peft_config),
             args=args,
             data_collator=data_collator,
             train_dataset=train_dataset,
@@ -144,11 +152,12 @@ class FairPOTrainer(ObjectiveTrainer):
         self._of_reference: list[NDArray[np.float32]] = []
         self._reference_digest: str | None = None
         self._reference_in_words = "none"
-        self._check_best_metric()
+        if compute_metrics is None and not isinstance(eval_dataset, dict):
+            check_best_metric(args.metric_for_best_model, len(self._names))
         self._kept: list[tuple[Any, NDArray[np.float32]]] = []
         same_weights(self.model)
         with same_random_state_after():
-            self._check_data()
+            self._look_at_data()
             self._reference = self._given_reference(reference_model)
             counted = self._counted_targets(groups, objective)
             self.groups = groups or self._choose_groups(counted)
@@ -392,55 +401,13 @@ class FairPOTrainer(ObjectiveTrainer):
             self.args.dataloader_num_workers,
         )
 
-    def _check_data(self) -> None:
+    def _look_at_data(self) -> None:
         """Look at the first example of each set: the labels must be the model's."""
         for dataset in filter(is_indexed, self._datasets()):
-            if len(dataset) == 0:
-                raise value_error("a dataset", must="hold an example", got="none")
-            batch = self._first_batch(dataset)
-            targets = batch_targets(batch, len(self._names))
-            if REFERENCE in batch and batch[REFERENCE].shape != targets.shape:
-                raise value_error(
-                    f"{REFERENCE} of a dataset",
-                    must=f"have {targets.shape[1]} entries, one a label",
-                    got=f"{batch[REFERENCE][0].numel()}",
-                )
+            batch = first_batch(dataset, self._in_order)
+            check_batch(batch, len(self._names), self.args.reference)
             if REFERENCE in batch and self.args.reference == "initial":
                 self._reference_in_words = "logits that the data bring"
-            if self.args.reference == "column" and REFERENCE not in batch:
-                raise value_error(
-                    "a dataset under reference='column'",
-                    must=f"have a column {REFERENCE!r}",
-                    got=", ".join(map(str, batch)),
-                )
-
-    def _check_best_metric(self) -> None:
-        """Refuse, before any work, a metric that no evaluation will have."""
-        chosen = self.args.metric_for_best_model
-        if chosen is None or self.compute_metrics is not None:
-            return
-        nothing = np.zeros((1, len(self._names)))
-        known = (
-            *LabelFrame.from_scores(nothing, nothing.astype(np.int8), {}, None).overall,
-            "loss",
-        )
-        name = chosen.removeprefix("eval_").removeprefix("reference/").partition("/")[0]
-        if name not in known and not isinstance(self.eval_dataset, dict):
-            raise unknown_name(
-                "metric_for_best_model", name, known, of="metrics, with /GROUP after them"
-            )
-
-    def _first_batch(self, dataset: Any) -> Any:
-        try:
-            return self._in_order(dataset).first()
-        except (ValueError, TypeError, KeyError, RuntimeError) as error:
-            if isinstance(error, FairPOValueError):
-                raise
-            raise value_error(
-                "the first example of a dataset",
-                must=f"be a mapping that the collator takes, with {LABELS!r}, a number a label",
-                got=f"{type(error).__name__}: {error}",
-            ) from error
 
     def _datasets(self) -> list[Any]:
         """All sets given, each once."""
@@ -463,12 +430,13 @@ class FairPOTrainer(ObjectiveTrainer):
     def _counted_targets(self, groups: Any, objective: Any) -> NDArray[np.int8] | None:
         """All labels of the training set, where groups or method are made of counts, or at hand."""
         if groups is None and parse_privileged(self.args.privileged).needs_targets:
-            return self._targets(self._indexed(self.train_dataset, "train_dataset", *self._named()))
+            check_indexed(self.train_dataset, "train_dataset", *self._named())
+            return self._targets(self.train_dataset)
         method = self.args.method
         if objective is None and get_method(method).needs_label_counts:
             do = "Give objective, a function that calls make_objective with label_counts."
-            purpose = f"method={method!r}"
-            return self._targets(self._indexed(self.train_dataset, "train_dataset", purpose, do))
+            check_indexed(self.train_dataset, "train_dataset", f"method={method!r}", do)
+            return self._targets(self.train_dataset)
         if groups is None and has_column(self.train_dataset, LABELS):
             return self._targets(self.train_dataset)  # cheap to read: look at all of them
         return None
@@ -480,24 +448,14 @@ class FairPOTrainer(ObjectiveTrainer):
         rule = parse_privileged(self.args.privileged)
         precision = None
         if rule.needs_reference_ap:
-            dataset = self._indexed(self.eval_dataset, "eval_dataset", *self._named())
+            check_indexed(self.eval_dataset, "eval_dataset", *self._named())
             precision = average_precision(
-                self._logits_of_reference(dataset), self._targets(dataset)
+                self._logits_of_reference(self.eval_dataset), self._targets(self.eval_dataset)
             )
         groups = rule.resolve(targets, self._names, precision)
         if targets is not None:
             check_positives(groups, targets, self._names)
         return groups
-
-    def _indexed(self, dataset: Any, name: str, purpose: str, do: str) -> Any:
-        if is_indexed(dataset):
-            return dataset
-        raise value_error(
-            name,
-            must=f"be one dataset with a length, for {purpose}",
-            got=type(dataset).__name__,
-            do=do,
-        )
 
     def _make_objective(self, counted: NDArray[np.int8] | None) -> Objective:
         method, options = self.args.method, self.args.objective_options()
@@ -526,7 +484,7 @@ class FairPOTrainer(ObjectiveTrainer):
                 return
             if self._reference_in_words == "none":
                 self._reference_in_words = "the model as it was before this training"
-            passing = ahead and not _has_adapters(self.model)
+            passing = ahead and not has_adapters(self.model)
             self._reference = Reference(self.model) if passing else self._initial_reference()
         if ahead and self._reference is not None:
             for dataset in self._datasets():
@@ -553,31 +511,3 @@ class FairPOTrainer(ObjectiveTrainer):
             for rows, batch in examples
         )
         return examples.put_together(pieces, len(self._names), self.args.device)
-
-
-def _has_adapters(model: Any) -> bool:
-    return hasattr(model, "disable_adapter")
-
-
-def _with_trainable(model: Any, trainable: str, peft_config: Any) -> Any:
-    if peft_config is None and not _has_adapters(model):
-        freeze(model, trainable)
-        return model
-    if trainable != "all":
-        raise value_error(
-            "trainable", must="be 'all' with adapters, which decide it", got=repr(trainable)
-        )
-    if peft_config is None:
-        return model
-    if _has_adapters(model):
-        raise value_error(
-            "peft_config", must="be left out for a model that has adapters", got="a configuration"
-        )
-    peft = require("peft", extra="vision", purpose="adapters")
-    if not isinstance(peft_config, peft.PeftConfig):
-        raise type_error(
-            "peft_config",
-            must="be a peft.PeftConfig, such as peft.LoraConfig(...)",
-            got=type(peft_config).__name__,
-        )
-    return peft.get_peft_model(model, peft_config)

@@ -9,6 +9,7 @@ when it is over all labels.
 - ``calibration``: Brier score, expected calibration error, reliability curves;
 - ``row_metrics``: the metrics that are ratios of sums over rows;
 - ``frame``: :class:`LabelFrame`, metrics x groups as one table, with what is undefined named;
+- ``label_sets``: several generated sets a row: coherence, diversity, coverage, calibration;
 - ``top_k``: the labels ranked first in each row, P@k and nDCG@k;
 - ``label_blocks``: average precision and rankings from one pass over blocks of very many labels;
 - ``bootstrap``: the same metrics on resampled rows, for intervals of differences between runs;
@@ -20,6 +21,7 @@ when it is over all labels.
 from fairpo.metrics.bootstrap import (
     BOOTSTRAP_METRICS,
     BootstrapResult,
+    bootstrap_label_ap,
     bootstrap_means,
     bootstrap_metrics,
     percentile_interval,
@@ -80,6 +82,7 @@ __all__ = [
     "average_precision",
     "average_precision_in_blocks",
     "batch_average_precision",
+    "bootstrap_label_ap",
     "bootstrap_means",
     "bootstrap_metrics",
     "brier",

@@ -26,6 +26,7 @@ from fairpo.metrics.ranking import (
     average_precision,
     check_scores,
     divide_defined,
+    group_means,
 )
 from fairpo.metrics.row_metrics import (
     ROW_METRICS,
@@ -164,6 +165,38 @@ def bootstrap_metrics(
     )
 
 
+def bootstrap_label_ap(
+    logits_by_run: Sequence[Scores],
+    targets: NDArray[Any],
+    *,
+    clusters: NDArray[Any] | None = None,
+    n_resamples: int = 1000,
+    seed: int = 0,
+) -> Floats:
+    """Resample the test rows and compute the average precision of each label.
+
+    Parameters
+    ----------
+    logits_by_run, targets, clusters, n_resamples, seed
+        As in :func:`bootstrap_metrics`, and with the same resamples.
+
+    Returns
+    -------
+    float64 array, shape (runs, L, n_resamples)
+        NaN where a label has no positive in a resample. 16 bytes a label and resample for two runs:
+        of many labels pass some at a time.
+    """
+    _check_request(logits_by_run, targets, ["map"], n_resamples)
+    unit_of_row = units_of_rows(clusters, targets.shape[0])
+    n_units, largest = int(unit_of_row.max()) + 1, int(np.bincount(unit_of_row).max())
+    resampled = np.empty((len(logits_by_run), targets.shape[1], n_resamples))
+    for block, parts in _weight_blocks(n_units, n_resamples, seed):
+        most = n_units * largest
+        for logits, values in zip(logits_by_run, resampled, strict=True):
+            values[:, block] = _weighted_labels(logits, targets, unit_of_row, parts, most)
+    return resampled
+
+
 def bootstrap_means(
     values: Floats,
     *,
@@ -175,23 +208,32 @@ def bootstrap_means(
 
     Parameters
     ----------
-    values : float array, shape (n,)
-        Such as differences of two models' precision at 5; NaN for a row that has none.
+    values : float array, shape (n, ...)
+        Such as differences of two models' precision at 5; NaN for a row that has none. Further
+        axes are means of their own, all on the same resamples.
     clusters, n_resamples, seed
         As in :func:`bootstrap_metrics`, and with the same resamples.
 
     Returns
     -------
-    float64 array, shape (n_resamples,)
+    float64 array, shape (..., n_resamples)
         NaN for a resample without any row that has a value.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> bootstrap_means(np.array([[1.0, np.nan], [1.0, np.nan]]), n_resamples=3)
+    array([[ 1.,  1.,  1.],
+           [nan, nan, nan]])
     """
+    columns = values.reshape(len(values), -1)
+    known = ~np.isnan(columns)
     unit_of_row = units_of_rows(clusters, len(values))
-    known = ~np.isnan(values)
-    sums = sum_by_unit(np.stack([np.where(known, values, 0.0), known], axis=1), unit_of_row)
-    means = np.empty(n_resamples)
+    sums = sum_by_unit(np.hstack([np.where(known, columns, 0.0), known]), unit_of_row)
+    means = np.empty((columns.shape[1], n_resamples))
     for block, parts in _weight_blocks(len(sums), n_resamples, seed):
-        means[block] = divide_defined(*weigh(sums, parts))
-    return means
+        means[:, block] = divide_defined(*np.split(weigh(sums, parts), 2))
+    return means.reshape(*values.shape[1:], n_resamples)
 
 
 def percentile_interval(
@@ -221,7 +263,8 @@ def percentile_interval(
     empty = np.isnan(values).all(axis=-1)
     values[empty] = 0.0  # only to keep NumPy from warning; replaced below
     if estimate is not None:
-        values += (np.asarray(estimate) - np.nanmean(values, axis=-1))[..., None]
+        moved = np.asarray(estimate) - np.nanmean(values, axis=-1)
+        values += np.where(empty, 0.0, moved)[..., None]  # a figure that does not exist is NaN
     tail = (1.0 - level) / 2.0
     quantile = np.nanquantile if np.isnan(values).any() else np.quantile
     low, high = quantile(values, [tail, 1.0 - tail], axis=-1)
@@ -297,13 +340,8 @@ class _Run:
         by_row = ratios_of_sums(sums, self.membership.shape[1])
         values = dict(zip(self._by_row, by_row, strict=True))
         if precision is not None:
-            values["map"] = self._group_means(precision)
+            values["map"] = group_means(precision, self.membership)
         return np.concatenate([values[name] for name in self.metrics])
-
-    def _group_means(self, precision: Floats) -> Floats:
-        defined = ~np.isnan(precision)
-        sums = self.membership.T @ np.where(defined, precision, 0.0)
-        return divide_defined(sums, self.membership.T @ defined)
 
 
 def _weighted_labels(

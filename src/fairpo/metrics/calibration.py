@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,9 +11,9 @@ from scipy.special import expit
 from fairpo._checks import value_error
 from fairpo.metrics.decisions import ALL, Groups, RowTerms, membership_matrix
 from fairpo.metrics.ranking import Floats, Scores, check_scores, divide_defined
+from fairpo.metrics.row_blocks import row_blocks
 
 N_BINS = 15
-BLOCK_ENTRIES = 2**22
 
 
 class ReliabilityBins(NamedTuple):
@@ -104,7 +103,7 @@ def brier(
         membership = np.ones((targets.shape[1], 1), dtype=np.float32)
     inside = membership.astype(np.float64)
     terms = np.empty((2, len(targets), inside.shape[1]))
-    for rows in _row_blocks(targets):
+    for rows in row_blocks(targets):
         errors, observed = _squared_errors(logits[rows], targets[rows])
         terms[0, rows], terms[1, rows] = errors @ inside, observed @ inside
     return RowTerms(*terms)
@@ -114,7 +113,7 @@ def label_brier(logits: Scores, targets: NDArray[Any]) -> Floats:
     """Brier score of every label, shape (L,), in [0, 1]; NaN for a label never observed."""
     check_scores(logits, targets)
     sums = np.zeros((2, targets.shape[1]))
-    for rows in _row_blocks(targets):
+    for rows in row_blocks(targets):
         errors, observed = _squared_errors(logits[rows], targets[rows])
         sums += errors.sum(axis=0), observed.sum(axis=0)
     return divide_defined(*sums)
@@ -149,7 +148,7 @@ def reliability_bins(
     n_labels = targets.shape[1]
     edges = np.linspace(0.0, 1.0, n_bins + 1)[1:-1]
     sums = np.zeros((3, n_labels * n_bins))
-    for rows in _row_blocks(targets):
+    for rows in row_blocks(targets):
         observed = targets[rows] >= 0
         first_cell = np.broadcast_to(np.arange(n_labels) * n_bins, observed.shape)
         probability = expit(logits[rows].astype(np.float64))[observed]
@@ -197,10 +196,3 @@ def _squared_errors(logits: Scores, targets: NDArray[Any]) -> tuple[Floats, NDAr
     observed = targets >= 0
     errors = (expit(logits.astype(np.float64)) - targets) ** 2
     return np.where(observed, errors, 0.0), observed
-
-
-def _row_blocks(targets: NDArray[Any]) -> Iterator[slice]:
-    n_rows, n_labels = targets.shape
-    height = max(1, BLOCK_ENTRIES // max(1, n_labels))
-    for start in range(0, n_rows, height):
-        yield slice(start, start + height)

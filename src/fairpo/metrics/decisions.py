@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from fairpo._checks import check_finite, type_error, value_error
 from fairpo.metrics.ranking import Floats, divide_defined
+from fairpo.metrics.row_blocks import row_blocks
 
 Groups: TypeAlias = "Mapping[str, NDArray[np.int64] | Sequence[int]]"
 
 ALL = "all"  # what the set of all labels is called where a name is needed
 RESERVED = (ALL, "group_min", "group_max", "difference")  # would collide in keys <metric>/<group>
-BLOCK_ENTRIES = 2**22
 
 
 class Counts(NamedTuple):
@@ -144,7 +144,7 @@ def row_counts(
     if membership is None:
         membership = np.ones((targets.shape[1], 1), dtype=np.float32)
     counts = np.empty((4, targets.shape[0], membership.shape[1]))
-    for rows in _row_blocks(targets):
+    for rows in row_blocks(targets):
         for count, events in zip(counts, _events(predictions[rows], targets[rows]), strict=True):
             count[rows] = events.astype(np.float32) @ membership  # exact: whole and below 2^24
     return Counts(*counts)
@@ -154,7 +154,7 @@ def label_counts(predictions: NDArray[np.bool_], targets: NDArray[Any]) -> Count
     """Count, for every label, what was right and wrong over all rows: arrays of shape (L,)."""
     _check_decisions(predictions, targets)
     counts = np.zeros((4, targets.shape[1]))
-    for rows in _row_blocks(targets):
+    for rows in row_blocks(targets):
         for count, events in zip(counts, _events(predictions[rows], targets[rows]), strict=True):
             count += np.ones(len(events), dtype=np.float32) @ events.astype(np.float32)
     return Counts(*counts)
@@ -216,13 +216,6 @@ def _events(predictions: NDArray[np.bool_], targets: NDArray[Any]) -> Iterator[N
     yield predictions & (targets == 0)
     yield positive & ~predictions
     yield targets >= 0
-
-
-def _row_blocks(targets: NDArray[Any]) -> Iterator[slice]:
-    n_rows, n_labels = targets.shape
-    height = max(1, BLOCK_ENTRIES // max(1, n_labels))
-    for start in range(0, n_rows, height):
-        yield slice(start, start + height)
 
 
 def _check_decisions(predictions: NDArray[Any], targets: NDArray[Any]) -> None:

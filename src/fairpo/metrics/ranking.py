@@ -128,6 +128,25 @@ def divide_defined(numerator: NDArray[Any], denominator: NDArray[Any]) -> Floats
     return quotient
 
 
+def group_means(values: Floats, membership: NDArray[Any]) -> Floats:
+    """Mean over the labels of each group that have a value.
+
+    Parameters
+    ----------
+    values : float array, shape (L, ...)
+        NaN where a label has none.
+    membership : array, shape (L, G)
+        See :func:`~fairpo.metrics.membership_matrix`.
+
+    Returns
+    -------
+    float64 array, shape (G, ...); NaN for a group without a value
+    """
+    defined = ~np.isnan(values)
+    inside = membership.T.astype(np.float64)
+    return divide_defined(inside @ np.where(defined, values, 0.0), inside @ defined)
+
+
 def check_scores(logits: NDArray[Any], targets: NDArray[Any]) -> None:
     """Refuse scores and targets that no metric can be computed from.
 

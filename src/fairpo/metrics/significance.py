@@ -20,7 +20,7 @@ from fairpo.metrics.decisions import (
     membership_matrix,
     metric_key,
 )
-from fairpo.metrics.ranking import Floats, Scores, check_scores, divide_defined
+from fairpo.metrics.ranking import Floats, Scores, check_scores, group_means
 from fairpo.metrics.row_metrics import (
     ROW_METRICS,
     ratios_of_sums,
@@ -236,7 +236,7 @@ def judge_swaps(runs: Sequence[SwappedDifferences], groups: Groups) -> Permutati
     """
     labels = np.mean([run.by_label for run in runs], axis=0)
     others = np.mean([run.by_row for run in runs], axis=0)
-    means = _group_means(labels, membership_matrix(groups, len(labels)))
+    means = group_means(labels, membership_matrix(groups, len(labels)))
     differences, p_values = _judge(np.concatenate([means, others]))
     label_differences, label_p_values = _judge(labels)
     metrics = ("map", *ROW_METRICS)
@@ -420,13 +420,6 @@ def _sum_precision(
     precision = above / rows
     precision *= found
     return np.asarray(precision.sum(axis=0, dtype=np.float64))
-
-
-def _group_means(values: Floats, membership: NDArray[np.float32]) -> Floats:
-    """Mean over the defined labels of each group, shape (G, permutations)."""
-    defined = ~np.isnan(values)
-    inside = membership.T.astype(np.float64)
-    return divide_defined(inside @ np.where(defined, values, 0.0), inside @ defined)
 
 
 def _judge(values: Floats) -> tuple[Floats, Floats]:

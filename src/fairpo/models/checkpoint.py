@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -16,43 +16,11 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save_file as save_tensors
 from torch import Tensor
 
-from fairpo._checks import FairPOError, file_error
+from fairpo._checks import file_error
+from fairpo._files import replacing, write_atomic
 
 CHECKSUMS = "checksums.json"
 _REPORTS = ("report.html", "report.md")
-
-
-def write_atomic(path: Path, content: bytes) -> None:
-    """Write a file so that a reader sees the old content or the new one, never a part."""
-    with replacing(path) as temporary:
-        temporary.write_bytes(content)
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yield a name to write to, which then takes the place of ``path``, whole and on the disk.
-
-    Where the writing stops, for whatever reason, ``path`` is as it was and the other name is gone.
-
-    Raises
-    ------
-    FairPOFileError
-        The file cannot be written.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        with temporary.open("rb") as stream:
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    except FairPOError:  # of what was to be written
-        raise
-    except (OSError, SafetensorError) as error:
-        problem = getattr(error, "strerror", None) or error
-        raise file_error(path, f"cannot be written ({problem})") from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -76,7 +44,10 @@ def write_weights(
     """Write tensors as safetensors, atomically; no copy of them is made in memory."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
     with replacing(path) as temporary:
-        save_tensors(tensors, temporary, metadata=None if metadata is None else dict(metadata))
+        try:
+            save_tensors(tensors, temporary, metadata=None if metadata is None else dict(metadata))
+        except SafetensorError as error:
+            raise file_error(path, f"cannot be written ({error})") from error
         temporary.chmod(0o666 & ~_umask())  # safetensors makes its files for their owner alone
 
 
@@ -135,14 +106,21 @@ def hold(path: Path) -> Iterator[None]:
         yield
 
 
-def write_checksums(folder: Path) -> None:
-    """Seal a folder: the SHA-256 of each of its files, in one file, written last.
+def write_checksums(folder: Path, names: Iterable[str] | None = None) -> None:
+    """Seal a folder: the SHA-256 of its files, in one file, written last.
 
-    Reports are left out: they can be made again from the other files.
+    Parameters
+    ----------
+    folder : Path
+    names : iterable of str, optional
+        Of the files to seal, as far as they are there. All files of a folder that nobody else
+        writes to when not given, but for reports: they can be made again from the others.
     """
-    files = sorted(path for path in folder.iterdir() if path.is_file())
-    sealed = [path for path in files if path.name not in (CHECKSUMS, *_REPORTS)]
-    write_json(folder / CHECKSUMS, {path.name: sha256(path) for path in sealed})
+    if names is None:
+        files = (path.name for path in folder.iterdir() if path.is_file())
+        names = (name for name in files if name not in (CHECKSUMS, *_REPORTS))
+    paths = [folder / name for name in sorted(names)]
+    write_json(folder / CHECKSUMS, {path.name: sha256(path) for path in paths if path.is_file()})
 
 
 def verify_checksums(folder: Path) -> None:

@@ -154,7 +154,9 @@ def load_pretrained(
     where = {"local_files_only": not fetch, "trust_remote_code": False}
     try:
         config = transformers.AutoConfig.from_pretrained(name, **where)
-        model = transformers.AutoModel.from_pretrained(name, use_safetensors=True, **where)
+        model = transformers.AutoModel.from_pretrained(
+            name, use_safetensors=True, adapter_kwargs=adapters_from(fetch), **where
+        )
         reads = kind or kind_of(name, config)
         processor = (
             transformers.AutoImageProcessor.from_pretrained(name, backend="pil", **where)
@@ -164,7 +166,7 @@ def load_pretrained(
     except FairPOError:
         raise
     except Exception as error:  # transformers raises errors of many kinds here
-        raise _not_loaded(name, fetch, error) from error
+        raise not_loaded(name, fetch, error) from error
     tower = "vision_model" if reads == "image" else "text_model"
     return PretrainedBackbone(
         getattr(model, tower, model),
@@ -176,6 +178,11 @@ def load_pretrained(
         dtype=dtype,
         device=device,
     )
+
+
+def adapters_from(fetch: bool) -> dict[str, bool]:
+    """Where transformers may look for adapters: without being told, it asks the hub for them."""
+    return {"local_files_only": not fetch}
 
 
 def kind_of(name: str, config: Any) -> Literal["image", "text"]:
@@ -205,7 +212,8 @@ def _folder_digest(folder: Path) -> str:
     return digest.hexdigest()[:40]
 
 
-def _not_loaded(name: str, fetch: bool, error: Exception) -> FairPOError:
+def not_loaded(name: str, fetch: bool, error: Exception) -> FairPOError:
+    """Word the error for a model that transformers could not load."""
     reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else repr(error)
     if Path(name).exists():
         return file_error(name, f"is not a model that transformers can load ({reason})")

@@ -1,7 +1,7 @@
 """Reports: from ``metrics.json`` to one page that opens offline.
 
 - :mod:`~fairpo.report.html`, :mod:`~fairpo.report.markdown`, :mod:`~fairpo.report.figures`: the
-  page, its tables as text, its pictures as files; :mod:`~fairpo.report.files` reads and writes.
+  page, its tables as text, its pictures as files; :mod:`~fairpo.report.files` reads.
 - :mod:`~fairpo.report.comparison`, :mod:`~fairpo.report.variants`: the page of one comparison or
   run, and that of a study of several variants.
 - :mod:`~fairpo.report.rows`, :mod:`~fairpo.report.verdicts`, :mod:`~fairpo.report.evidence`,

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 import altair as alt
 
+from fairpo.pareto import pareto_front
+
 PRIVILEGED_COLOUR = "#D55E00"
 OTHER_COLOURS = ["#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
 METHOD_COLOURS = ["#0072B2", "#D55E00", "#00936B", "#B8629A", "#9E7700", "#3A8FB7", "#8C6BB1"]
@@ -82,7 +84,7 @@ def trade_off(
     zero = alt.Chart(alt.Data(values=[{"x": 0, "y": 0}]))
     rule = zero.mark_rule(color=_GREY, strokeDash=[4, 3])
     reference = zero.mark_point(shape="square", filled=True, size=80, color=_GREY, opacity=1)
-    front = alt.Chart(alt.Data(values=pareto_front(points)))
+    front = alt.Chart(alt.Data(values=front_line(points)))
     step = front.mark_line(interpolate="step-before", color=_GREY, strokeWidth=1.5, opacity=0.8)
     chart = alt.layer(
         rule.encode(x=x),
@@ -97,20 +99,16 @@ def trade_off(
     return styled(chart.properties(width="container", height=_HEIGHT), f"{y_title} by {x_title}")
 
 
-def pareto_front(points: list[dict[str, Any]]) -> list[dict[str, float]]:
-    """Return the ``x`` and ``y`` that no other point beats in both, by ``x``; the origin is one.
+def front_line(points: list[dict[str, Any]]) -> list[dict[str, float]]:
+    """Return the ``x`` and ``y`` on the Pareto front of points and the reference, the origin.
 
     Examples
     --------
-    >>> pareto_front([{"x": 2.0, "y": -1.0}, {"x": 1.0, "y": -2.0}, {"x": -1.0, "y": 1.0}])
+    >>> front_line([{"x": 2.0, "y": -1.0}, {"x": 1.0, "y": -2.0}, {"x": -1.0, "y": 1.0}])
     [{'x': -1.0, 'y': 1.0}, {'x': 0.0, 'y': 0.0}, {'x': 2.0, 'y': -1.0}]
     """
-    front: list[dict[str, float]] = []
-    places = {(0.0, 0.0), *((float(point["x"]), float(point["y"])) for point in points)}
-    for x, y in sorted(places, reverse=True):
-        if not front or y > front[-1]["y"]:
-            front.append({"x": x, "y": y})
-    return front[::-1]
+    places = [(0.0, 0.0), *((float(point["x"]), float(point["y"])) for point in points)]
+    return [{"x": places[at][0], "y": places[at][1]} for at in pareto_front(places)]
 
 
 def per_label(

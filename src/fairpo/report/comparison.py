@@ -6,6 +6,7 @@ from typing import Any
 
 import altair as alt
 
+from fairpo._titles import METRIC_TITLES
 from fairpo.report import charts
 from fairpo.report.evidence import evidence_charts, evidence_content
 from fairpo.report.page import embedded, render_page
@@ -25,7 +26,7 @@ from fairpo.report.rows import (
 )
 from fairpo.report.sweep import sweep_charts, sweep_content
 from fairpo.report.verdicts import lead, method_verdict
-from fairpo.report.wording import METRIC_TITLES, words
+from fairpo.report.wording import words
 
 
 def render_comparison(metrics: dict[str, Any]) -> str:

@@ -11,8 +11,10 @@ from typing import Any, Literal
 import altair as alt
 import vl_convert
 
+from fairpo._checks import file_error
+from fairpo._files import write_atomic
 from fairpo.report.comparison import comparison_charts
-from fairpo.report.files import make_from, write_whole
+from fairpo.report.files import make_from
 from fairpo.report.variants import variants_charts
 
 WIDTH, NARROW = 640, 320
@@ -38,12 +40,17 @@ def write_figures(folder: Path, kind: Literal["svg", "png"], out: Path | None = 
     Raises
     ------
     FairPOFileError
-        ``metrics.json`` is missing or broken.
+        ``metrics.json`` is missing or broken, or a file cannot be written.
     """
     drawn = make_from(folder, lambda metrics: list(draw(metrics, kind)))
     place = out or folder / "figures"
-    place.mkdir(parents=True, exist_ok=True)
-    return [write_whole(place / name, content) for name, content in drawn]
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise file_error(place, f"cannot be made ({error.strerror or error})") from error
+    for name, content in drawn:
+        write_atomic(place / name, content)
+    return [place / name for name, _ in drawn]
 
 
 def draw(metrics: dict[str, Any], kind: Literal["svg", "png"]) -> Iterable[tuple[str, bytes]]:

@@ -1,9 +1,8 @@
-"""Files of a report: the figures that are read, and what is written from them."""
+"""The figures that a report is made of, as they are read."""
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -39,14 +38,3 @@ def make_from(folder: Path, make: Callable[[dict[str, Any]], Made]) -> Made:
         return make(json.loads(text))
     except _FAULTS as error:
         raise file_error(source, f"does not hold the figures of a report ({error!r})") from error
-
-
-def write_whole(path: Path, content: bytes) -> Path:
-    """Write a file so that a reader sees the old content or the new one, never a part."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path

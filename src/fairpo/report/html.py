@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from fairpo._files import write_atomic
 from fairpo.report.comparison import render_comparison
-from fairpo.report.files import make_from, write_whole
+from fairpo.report.files import make_from
 from fairpo.report.variants import render_variants
 
 
@@ -23,10 +24,12 @@ def write_report(folder: Path, out: Path | None = None) -> Path:
     Raises
     ------
     FairPOFileError
-        ``metrics.json`` is missing or broken.
+        ``metrics.json`` is missing or broken, or the page cannot be written.
     """
     page = make_from(folder, render_report)
-    return write_whole(out or folder / "report.html", page.encode())
+    path = out or folder / "report.html"
+    write_atomic(path, page.encode())
+    return path
 
 
 def render_report(metrics: dict[str, Any]) -> str:

@@ -6,8 +6,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from fairpo._files import write_atomic
+from fairpo._titles import METRIC_TITLES
 from fairpo.report.evidence import evidence_content
-from fairpo.report.files import make_from, write_whole
+from fairpo.report.files import make_from
 from fairpo.report.rows import (
     changed_rows,
     claim_rows,
@@ -17,7 +19,7 @@ from fairpo.report.rows import (
 )
 from fairpo.report.variants import tallies, variant_rows
 from fairpo.report.verdicts import lead, method_verdict
-from fairpo.report.wording import METRIC_TITLES, points, probability, signed, words
+from fairpo.report.wording import points, probability, signed, words
 
 _SHORT = {"privileged": "P", "non_privileged": "N"}
 _TEXT, _NUMBER = "---", "--:"
@@ -36,10 +38,12 @@ def write_markdown(folder: Path, out: Path | None = None) -> Path:
     Raises
     ------
     FairPOFileError
-        ``metrics.json`` is missing or broken.
+        ``metrics.json`` is missing or broken, or the file cannot be written.
     """
     text = make_from(folder, render_markdown)
-    return write_whole(out or folder / "report.md", text.encode())
+    path = out or folder / "report.md"
+    write_atomic(path, text.encode())
+    return path
 
 
 def render_markdown(metrics: dict[str, Any]) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import altair as alt
 
-from fairpo.report.charts import pareto_front, styled
+from fairpo.report.charts import front_line, styled
 
 _GREY = "#808080"
 
@@ -48,6 +48,7 @@ def sweep_charts(metrics: dict[str, Any]) -> dict[str, alt.LayerChart]:
             "kind": "chosen" if row["chosen"] else "other",
             "x": round(100 * row["change"], 3),
             "y": round(100 * row["non_privileged_change"], 3),
+            "on_front": row["on_front"],
         }
         for row in content["rows"]
         if row["change"] is not None and row["non_privileged_change"] is not None
@@ -76,7 +77,7 @@ def _trials(points: list[dict[str, Any]]) -> alt.LayerChart:
     size = alt.condition("datum.kind === 'chosen'", alt.value(110), alt.value(40))
     tooltip = ["trial:Q", *(alt.Tooltip(f"{axis}:Q", format="+.3~f") for axis in "xy")]
     base = alt.Chart(alt.Data(values=points))
-    front = alt.Chart(alt.Data(values=pareto_front(points)))
+    front = alt.Chart(alt.Data(values=front_line([point for point in points if point["on_front"]])))
     zero = alt.Chart(alt.Data(values=[{"x": 0, "y": 0}]))
     rule = zero.mark_rule(color=_GREY, strokeDash=[4, 3])
     square = zero.mark_point(shape="square", filled=True, size=80, color=_GREY, opacity=1)

@@ -6,6 +6,7 @@ from typing import Any
 
 import altair as alt
 
+from fairpo._titles import METRIC_TITLES
 from fairpo.report import variant_charts
 from fairpo.report.page import embedded, render_page
 from fairpo.report.rows import (
@@ -19,7 +20,7 @@ from fairpo.report.rows import (
 )
 from fairpo.report.sweep import sweep_charts, sweep_content
 from fairpo.report.verdicts import method_verdict
-from fairpo.report.wording import METRIC_TITLES, count, words
+from fairpo.report.wording import count, words
 
 
 def render_variants(study: dict[str, Any]) -> str:

@@ -3,16 +3,44 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any, Protocol
 
 import numpy as np
 from scipy import sparse
 
 from fairpo._checks import FairPOValueError, unknown_name, value_error
 from fairpo.data.base import FeatureName, MultiLabelData, feature_rows
-from fairpo.training.run import Run
 
 
-def align_features(data: MultiLabelData, run: Run) -> MultiLabelData:
+class HasFeatureCount(Protocol):
+    """Settings of a run, as far as its features go."""
+
+    @property
+    def n_features(self) -> int:
+        """Number of feature columns."""
+
+
+class TrainedRun(Protocol):
+    """What a run of any kind remembers of the data it was trained on."""
+
+    @property
+    def config(self) -> HasFeatureCount:
+        """Its settings."""
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """Labels, in order."""
+
+    @property
+    def feature_names(self) -> tuple[FeatureName, ...] | None:
+        """Columns, in order, of a table."""
+
+    @property
+    def backbone(self) -> dict[str, Any] | None:
+        """What made the features, of a store."""
+
+
+def align_features(data: MultiLabelData, run: TrainedRun) -> MultiLabelData:
     """Bring the features of a data set into the order of a run, by name where both have names.
 
     A category that does not occur in ``data`` is a feature of zeros; columns that the run does
@@ -59,7 +87,7 @@ def align_features(data: MultiLabelData, run: Run) -> MultiLabelData:
     return replace(data, features=features, feature_names=run.feature_names, notes=notes)
 
 
-def _check_backbone(data: MultiLabelData, run: Run) -> None:
+def _check_backbone(data: MultiLabelData, run: TrainedRun) -> None:
     """Refuse embeddings by another backbone: of the same width they would score nonsense."""
     if data.backbone is None or run.backbone is None:
         return
@@ -92,7 +120,7 @@ def _unlike(
     return unknown_name(kind, name.category, map(str, categories), of="categories of the run")
 
 
-def align_labels(data: MultiLabelData, run: Run) -> MultiLabelData:
+def align_labels(data: MultiLabelData, run: TrainedRun) -> MultiLabelData:
     """Bring the labels of a data set into the order of a run.
 
     Labels of the run that ``data`` does not name are missing entries: in no metric.

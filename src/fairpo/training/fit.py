@@ -360,7 +360,7 @@ def new_policy(
         torch.manual_seed(seed)
         policy = Policy(data.n_features, data.n_labels, head, residual=residual)
     if isinstance(policy.scaling, Scaling):
-        mean, deviation = _moments(data.features, data.rows("train"))
+        mean, deviation = feature_moments(data.features, data.rows("train"))
         policy.scaling.mean.copy_(torch.from_numpy(mean))
         policy.scaling.scale.copy_(torch.from_numpy(deviation))
     return policy
@@ -441,7 +441,7 @@ def _with_state(policy: Policy, state: Mapping[str, torch.Tensor]) -> Policy:
     return other
 
 
-def _moments(
+def feature_moments(
     features: Features, rows: NDArray[np.int64]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Mean and deviation of each column over rows, in blocks; a constant column has scale 1."""

@@ -31,6 +31,7 @@ from fairpo._checks import (
     file_error,
     value_error,
 )
+from fairpo._files import write_atomic
 from fairpo.data.base import (
     FeatureName,
     Features,
@@ -48,7 +49,6 @@ from fairpo.models.checkpoint import (
     read_json,
     read_weights,
     verify_checksums,
-    write_atomic,
     write_checksums,
     write_json,
     write_weights,
@@ -481,4 +481,8 @@ def read_config(folder: Path) -> RunConfig:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         raise file_error(path, f"cannot be read ({error})") from error
+    if isinstance(values, dict) and values.get("kind") == "labelsets":
+        raise file_error(
+            folder, "holds a set generator", "Read it with FairPOLabelSetGenerator.load."
+        )
     return build_settings(RunConfig, values)
