@@ -81,9 +81,10 @@ def test_all_faults_in_one_error():
         ),
         ({"method": "bce-class-balanced", "effective_beta": 1.0}, "effective_beta must be less"),
         (
-            {"method": "group-dro", "weight_rule": "raw", "privileged_weight": 2.0},
+            {"method": "group-dro", "step_size": 0.1, "privileged_weight": 2.0},
             "privileged_weig",
         ),
+        ({"method": "group-dro", "weight_rule": "excess"}, "weight_rule must not be set for group"),
         ({"weight_rule": "rawest"}, "FairPOSettings.weight_rule must be 'raw', 'relative'"),
         ({"prediction_loss_only": True}, "prediction_loss_only must be False"),
         ({"eval_do_concat_batches": False}, "eval_do_concat_batches must be True"),
