@@ -197,7 +197,7 @@ def test_identity_of_algorithm_1_entry_by_entry(name):
     """
     logits, targets, ref = batch(seed=8, rows=3, missing=0.1)
     options = {"pairs": "both", "fallback": "bce", "reduction": "entries", "likelihood": "entries"}
-    objective = make_objective(name, partition(), weight_rule="fixed", **options)
+    objective = make_objective(name, partition(), step_size=0.0, **options)
     moving = logits.clone().requires_grad_()
     (expected,) = torch.autograd.grad(objective(moving, targets, ref).loss, moving)
     mean = torch.zeros_like(expected)
