@@ -2,11 +2,12 @@
 
     python benchmarks/study.py [--rows 82783] [--seeds 5] [--epochs 10] [--jobs 2] [--keep FOLDER]
 
-Seven methods and the reference they start from, all defaults: paper-v1, privileged rarest:20%,
-1,000 resamples, 1,000 permutations, decisions, report. Rows are made: 768 features, 80 labels that
-an MLP learns, as frequent as COCO's (2.9 positives a row, from 55% down to 0.15%); 82,783 of them
-are training rows, of which the reader takes a fifth for validation, and 49% as many are test rows.
-They lie in a store of embeddings, as `fairpo embed` leaves it.
+Seven methods and the reference they start from, which has as many epochs as each of them; else
+all defaults: paper-v1, privileged rarest:20%, 1,000 resamples, 1,000 permutations, decisions,
+report. Rows are made: 768 features, 80 labels that an MLP learns, as frequent as COCO's (2.9
+positives a row, from 55% down to 0.15%); 82,783 of them are training rows, of which the reader
+takes a fifth for validation, and 49% as many are test rows. They lie in a store of embeddings, as
+`fairpo embed` leaves it.
 
 The study's wall time is divided by what its trainings (7 x seeds) would take one by one: the time
 of one training of `bce` on one thread, from scratch, with as many epochs as each method may have
@@ -122,7 +123,7 @@ def whole_study(
         data=str(store),
         methods=METHODS,
         seeds=tuple(range(seeds)),
-        training=TrainingSettings(epochs=epochs),
+        training=TrainingSettings(epochs=epochs, reference_epochs=epochs),
     )
     parts: dict[str, float] = {}
     begun = [("start", time.perf_counter())]
