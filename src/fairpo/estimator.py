@@ -9,27 +9,23 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from scipy import sparse
 from scipy.special import expit
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils import check_random_state
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from fairpo._checks import (
     build_settings,
-    check_finite,
     check_same_length,
     type_error,
     value_error,
 )
-from fairpo.data.base import Missing, MultiLabelData, Targets, dense_targets
+from fairpo.data.base import Missing, MultiLabelData, dense_targets
 from fairpo.data.labels import read_labels
-from fairpo.data.splits import stratified_split
 from fairpo.decisions import DecisionSettings
 from fairpo.groups import parse_privileged
 from fairpo.metrics import LabelFrame
 from fairpo.models.head import HeadSettings, Policy
 from fairpo.objectives.catalogue import trial_objective
+from fairpo.training.estimator_base import MultiLabelEstimator
 from fairpo.training.fit import (
     Method,
     Reference,
@@ -43,11 +39,8 @@ from fairpo.training.fit import (
 from fairpo.training.run import Run, exact_logits, load
 from fairpo.training.settings import TrainingSettings
 
-FEWEST_ROWS_TO_SPLIT = 10
-"""Below this no row is held out: the training rows themselves choose the epoch."""
 
-
-class FairPOClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class FairPOClassifier(MultiLabelEstimator):
     """Multi-label classifier that improves privileged labels and holds the others.
 
     ``fit`` trains a reference by binary cross-entropy (or takes yours), then a policy from it
@@ -203,7 +196,7 @@ class FairPOClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         decisions = build_settings(
             DecisionSettings, {"recalibration": self.recalibration, "threshold": self.threshold}
         )
-        data, notes = self._hold_out(features, targets, training.seed)
+        data, notes = self._hold_out(features, targets, self._form.names, training.seed)
         if not callable(self.method):  # every mistake is told before the reference is trained
             trial_objective(self.method, self.preset, **(self.objective_settings or {}))
         groups = None if rule.needs_reference_ap else choose_groups(rule, data, None)
@@ -277,37 +270,12 @@ class FairPOClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         weight = None if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
         return float(np.average(right.all(1), weights=weight))
 
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_label = True
-        tags.classifier_tags.multi_class = False
-        tags.target_tags.multi_output = True
-        tags.target_tags.single_output = True
-        tags.input_tags.sparse = True
-        return tags
-
-    def _features(self, X: Any, *, reset: bool) -> NDArray[np.float64]:
-        checked = validate_data(
-            self,
-            X,
-            reset=reset,
-            accept_sparse="csr",
-            dtype=[np.float64, np.float32],
-            ensure_all_finite=False,
-        )
-        features: NDArray[np.float64] = checked.toarray() if sparse.issparse(checked) else checked
-        check_finite(features, "X")
-        return features
-
     def _training_settings(self) -> TrainingSettings:
-        seed = self.random_state
-        if not isinstance(seed, int | np.integer):
-            seed = check_random_state(seed).randint(2**31)
         values = {
             "epochs": self.epochs,
             "learning_rate": self.learning_rate,
             "batch_size": self.batch_size,
-            "seed": int(seed),
+            "seed": self._seed(),
             **(self.training_settings or {}),
         }
         return build_settings(TrainingSettings, values)
@@ -320,21 +288,6 @@ class FairPOClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             **(self.head_settings or {}),
         }
         return build_settings(HeadSettings, values)
-
-    def _hold_out(
-        self, features: NDArray[np.float64], targets: Targets, seed: int
-    ) -> tuple[MultiLabelData, list[str]]:
-        rows = np.arange(features.shape[0])
-        if len(rows) < FEWEST_ROWS_TO_SPLIT:
-            # MultiLabelData keeps splits apart, so the few rows are entered twice.
-            twice = np.concatenate([rows, rows])
-            split = {"train": rows, "validation": rows + len(rows)}
-            features, targets = features[twice], targets[twice]
-            notes = [f"{len(rows)} rows are too few to hold any out: they also chose the epoch."]
-        else:
-            train, held_out = stratified_split(targets, rows, self.validation_fraction, seed=seed)
-            split, notes = {"train": train, "validation": held_out}, []
-        return MultiLabelData(features, targets, self._form.names, split), notes
 
     def _reference(
         self,

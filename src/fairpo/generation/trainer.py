@@ -46,7 +46,7 @@ from fairpo.training.distributed import same_weights
 from fairpo.training.in_order import InOrder
 from fairpo.training.random_state import same_random_state_after
 from fairpo.training.reference_cache import cached_answers
-from fairpo.training.reference_model import ReferenceModel, load_saved
+from fairpo.training.reference_model import ReferenceModel, check_given, load_saved
 from fairpo.training.reported_trainer import ReportedTrainer
 
 FOLDER = "_reference_log_probs"
@@ -142,7 +142,13 @@ class FairPOGenerationTrainer(ReportedTrainer):
             raise type_error("args", must="be a FairPOGenerationConfig", got=type(args).__name__)
         check_tokenizer(processing_class)
         _check_model(model, processing_class)
-        _check_reference(reference_model, model, args.reference)
+        check_given(
+            reference_model,
+            model,
+            args.reference,
+            must="be a causal language model of transformers",
+            config="FairPOGenerationConfig",
+        )
         self._tokenizer, self._max_length = processing_class, args.max_length
         self.attribute_names: tuple[str, ...] = ()
         trained, evaluated = self._trained_and_evaluated(train_dataset, eval_dataset)
@@ -573,32 +579,6 @@ def _check_model(model: Any, tokenizer: Any) -> None:
             must=f"hold the tokenizer's {len(tokenizer)} tokens",
             got=places,
             do="Call model.resize_token_embeddings(len(tokenizer)).",
-        )
-
-
-def _check_reference(reference_model: Any, model: Any, told: str) -> None:
-    """Refuse two references, and the policy itself as one."""
-    if reference_model is None:
-        return
-    if not isinstance(reference_model, nn.Module):
-        raise type_error(
-            "reference_model",
-            must="be a causal language model of transformers",
-            got=type(reference_model).__name__,
-            do="The folder of a saved model is FairPOGenerationConfig(reference=...).",
-        )
-    if reference_model is model:
-        raise value_error(
-            "reference_model",
-            must="be another object than model, which is trained",
-            got="the same",
-            do="Leave it out: the policy as it begins is the reference then.",
-        )
-    if told != "initial":
-        raise value_error(
-            "FairPOGenerationConfig.reference",
-            must="be left out where reference_model is given",
-            got=repr(told),
         )
 
 

@@ -66,32 +66,6 @@ def check_groups(groups: Any, n_labels: int) -> None:
         )
 
 
-def check_reference(reference_model: Any, model: Any, told: str) -> None:
-    """Refuse two references, and the policy itself as one."""
-    if reference_model is None:
-        return
-    if not isinstance(reference_model, nn.Module):
-        raise type_error(
-            "reference_model",
-            must="be a torch.nn.Module whose output has logits",
-            got=type(reference_model).__name__,
-            do="The folder of a saved model is FairPOConfig(reference=...).",
-        )
-    if reference_model is model:
-        raise value_error(
-            "reference_model",
-            must="be another object than model, which is trained",
-            got="the same",
-            do="Leave it out: the policy as it begins is the reference then.",
-        )
-    if told != "initial":
-        raise value_error(
-            "FairPOConfig.reference",
-            must="be left out where reference_model is given",
-            got=repr(told),
-        )
-
-
 def check_best_metric(chosen: str | None, n_labels: int) -> None:
     """Refuse a metric that no evaluation will have."""
     if chosen is None:

@@ -22,7 +22,6 @@ from fairpo.hf.checks import (
     check_indexed,
     check_model,
     check_positives,
-    check_reference,
     first_batch,
 )
 from fairpo.hf.config import FairPOConfig
@@ -50,6 +49,7 @@ from fairpo.training.in_order import InOrder, has_column, is_indexed
 from fairpo.training.label_counts import count_labels
 from fairpo.training.random_state import same_random_state_after
 from fairpo.training.reference_cache import cached_answers
+from fairpo.training.reference_model import check_given
 from fairpo.training.reported_trainer import ReportedTrainer
 
 
@@ -132,7 +132,13 @@ class FairPOTrainer(ReportedTrainer):
             raise type_error("args", must="be a FairPOConfig", got=type(args).__name__)
         check_model(model)
         check_groups(groups, model.config.num_labels)
-        check_reference(reference_model, model, args.reference)
+        check_given(
+            reference_model,
+            model,
+            args.reference,
+            must="be a torch.nn.Module whose output has logits",
+            config="FairPOConfig",
+        )
         super().__init__(
             accumulation=args.accumulation,
             model=with_trainable(model, args.trainable, peft_config),

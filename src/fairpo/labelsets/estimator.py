@@ -9,15 +9,11 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import sparse
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
-from fairpo._checks import build_settings, check_finite, check_same_length, value_error
-from fairpo.data.base import Missing, MultiLabelData, Targets, dense_targets
+from fairpo._checks import build_settings, check_same_length, value_error
+from fairpo.data.base import Missing, dense_targets
 from fairpo.data.labels import LabelForm, read_labels
-from fairpo.data.splits import stratified_split
 from fairpo.groups import LabelGroups, parse_privileged
 from fairpo.labelsets.beam import WIDTH
 from fairpo.labelsets.constraints import SetConstraints
@@ -27,14 +23,12 @@ from fairpo.labelsets.generator import GeneratorSettings, LabelSetGenerator
 from fairpo.labelsets.inference import NetworkSets
 from fairpo.labelsets.sets import GeneratedSets
 from fairpo.labelsets.settings import SetTrainingSettings
-
-FEWEST_ROWS_TO_SPLIT = 10
-"""Below this no row is held out: the training rows themselves choose the epoch."""
+from fairpo.training.estimator_base import MultiLabelEstimator
 
 Constraints = SetConstraints | Mapping[str, Any] | None
 
 
-class FairPOLabelSetGenerator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class FairPOLabelSetGenerator(MultiLabelEstimator):
     """Generate label sets for inputs that several of them fit, each with its probability.
 
     ``fit`` trains a generator of sets by maximum likelihood, in no order of the labels, and, with
@@ -146,21 +140,18 @@ class FairPOLabelSetGenerator(ClassifierMixin, BaseEstimator):  # type: ignore[m
         targets, self._form = read_labels(y, self.missing)
         check_same_length({"X": features.shape[0], "y": targets.shape[0]})
         rule = parse_privileged(self.privileged)
-        seed = self.random_state
-        if not isinstance(seed, int | np.integer):
-            seed = check_random_state(seed).randint(2**31)
         told = {
             "epochs": self.epochs,
             "reference_epochs": self.reference_epochs,
             "batch_size": self.batch_size,
-            "seed": int(seed),
+            "seed": self._seed(),
             **(self.training_settings or {}),
         }
         training = build_settings(SetTrainingSettings, told)
         settings = build_settings(
             GeneratorSettings, {"width": self.width, **(self.generator_settings or {})}
         )
-        data, notes = self._hold_out(features, targets, training.seed)
+        data, notes = self._hold_out(features, targets, self._form.names, training.seed)
         run = fit_label_sets(
             data, rule, self.method, settings, training, options=self.objective_settings
         )
@@ -271,15 +262,6 @@ class FairPOLabelSetGenerator(ClassifierMixin, BaseEstimator):  # type: ignore[m
         model._take(run)
         return model
 
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_label = True
-        tags.classifier_tags.multi_class = False
-        tags.target_tags.multi_output = True
-        tags.target_tags.single_output = True
-        tags.input_tags.sparse = True
-        return tags
-
     def _take(self, run: SetRun) -> None:
         """Keep weights as NumPy arrays: they pickle, copy and compare like any attribute."""
         self.classes_ = self._form.classes
@@ -313,36 +295,6 @@ class FairPOLabelSetGenerator(ClassifierMixin, BaseEstimator):  # type: ignore[m
         if isinstance(constraints, Mapping):
             constraints = SetConstraints.from_names(self.label_names_, **constraints)
         return NetworkSets(self._network(self.weights_), constraints)
-
-    def _features(self, X: Any, *, reset: bool) -> NDArray[np.float64]:
-        if not reset:
-            check_is_fitted(self)
-        checked = validate_data(
-            self,
-            X,
-            reset=reset,
-            accept_sparse="csr",
-            dtype=[np.float64, np.float32],
-            ensure_all_finite=False,
-        )
-        features: NDArray[np.float64] = checked.toarray() if sparse.issparse(checked) else checked
-        check_finite(features, "X")
-        return features
-
-    def _hold_out(
-        self, features: NDArray[np.float64], targets: Targets, seed: int
-    ) -> tuple[MultiLabelData, list[str]]:
-        rows = np.arange(features.shape[0])
-        if len(rows) < FEWEST_ROWS_TO_SPLIT:
-            # MultiLabelData keeps splits apart, so the few rows are entered twice.
-            twice = np.concatenate([rows, rows])
-            split = {"train": rows, "validation": rows + len(rows)}
-            features, targets = features[twice], targets[twice]
-            notes = [f"{len(rows)} rows are too few to hold any out: they also chose the epoch."]
-        else:
-            train, held_out = stratified_split(targets, rows, self.validation_fraction, seed=seed)
-            split, notes = {"train": train, "validation": held_out}, []
-        return MultiLabelData(features, targets, self._form.names, split), notes
 
 
 def _arrays(network: LabelSetGenerator) -> dict[str, NDArray[Any]]:

@@ -11,7 +11,7 @@ from typing import Any, Self, TypeVar
 import torch
 from torch import Tensor, nn
 
-from fairpo._checks import file_error
+from fairpo._checks import file_error, type_error, value_error
 from fairpo.models.backbone import weights_digest
 from fairpo.training.adapters import has_adapters
 
@@ -86,6 +86,50 @@ class ReferenceModel:
             return weights_digest(self._model.state_dict())
         frozen = {name: p for name, p in self._model.named_parameters() if not p.requires_grad}
         return weights_digest(frozen)
+
+
+def check_given(reference_model: Any, model: Any, told: str, *, must: str, config: str) -> None:
+    """Refuse, of a reference given to a trainer, what is no model, the policy itself, or a second.
+
+    Parameters
+    ----------
+    reference_model : object
+        None where none is given.
+    model : object
+        The policy.
+    told : str
+        What the configuration says of the reference; "initial" is nothing.
+    must : str
+        What a reference must be, for the error.
+    config : str
+        Name of the configuration's class.
+
+    Raises
+    ------
+    FairPOError
+    """
+    if reference_model is None:
+        return
+    if not isinstance(reference_model, nn.Module):
+        raise type_error(
+            "reference_model",
+            must=must,
+            got=type(reference_model).__name__,
+            do=f"The folder of a saved model is {config}(reference=...).",
+        )
+    if reference_model is model:
+        raise value_error(
+            "reference_model",
+            must="be another object than model, which is trained",
+            got="the same",
+            do="Leave it out: the policy as it begins is the reference then.",
+        )
+    if told != "initial":
+        raise value_error(
+            f"{config}.reference",
+            must="be left out where reference_model is given",
+            got=repr(told),
+        )
 
 
 def load_saved(folder: str, policy: Any, advice: str) -> Any:
