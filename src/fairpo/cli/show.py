@@ -33,7 +33,7 @@ StudyBars = Callable[[str, int], Callable[[], None]]
 
 _CELL_WIDTH = 17
 _FIXED_WIDTH = 45
-_GATE_WIDTH = 120
+_WIDEST = 1000
 _MOST_GATE_LABELS = 100
 _MOST_TRIALS = 10
 
@@ -150,28 +150,38 @@ def print_study(metrics: dict[str, Any]) -> None:
     groups = ("privileged", "non_privileged")
     table = Table(title=metrics["title"], title_justify="left", pad_edge=False)
     titles = [f"mAP {GROUP_TITLES[group]}" for group in groups]
-    for name in ("variant", "method", "labels in P", *titles, "p of mAP P"):
+    for name in ("variant", "method", "labels in P", "back", *titles, "p of mAP P"):
         table.add_column(name, justify="left" if name in ("variant", "method") else "right")
     for variant in metrics["variants"]:
         found = variant["metrics"]
-        rows = [row for row in found["rows"] if row["epoch"] == "selected"]
-        for number, row in enumerate(rows):
-            cells = [_cell(row["cells"][f"map/{group}"]).replace("\n", " ") for group in groups]
+        shown = [row for row in found["rows"] if row["epoch"] == "selected" or _returned(row)]
+        for number, row in enumerate(shown):
+            last = row["epoch"] == "last"
+            back = row["fell_back_share"]
+            key = f"map/{groups[0]}"
             table.add_row(
                 variant["name"] if number == 0 else "",
-                row["method"],
+                "  its last epoch" if last else row["method"],
                 str(len(found["groups"][0]["labels"])) if number == 0 else "",
-                *cells,
-                _against_reference(found, row["method"], f"map/{groups[0]}"),
-                end_section=number == len(rows) - 1,
+                "" if back is None or last else f"{back:.0%}",
+                *(_cell(row["cells"][f"map/{group}"]).replace("\n", " ") for group in groups),
+                "-" if last else _against_reference(found, row["method"], key),
+                style="dim" if last else None,
+                end_section=number == len(shown) - 1,
             )
-    Console(highlight=False, width=None if Console().is_terminal else 120).print(table)
+    _print_table(table)
     interval = metrics["variants"][0]["metrics"]["interval"]
     _lines(
         "Points (x100), test rows, the selected epoch: mAP, the difference to the reference, its "
         f"{interval['level']:.0%} interval ({interval['kind']}), * where it excludes 0. p: "
-        "permutation test against the reference, Holm over the methods of a variant."
+        "permutation test against the reference, Holm over the methods of a variant. 'back': in "
+        "how many seeds the reference was returned; where in all, the last epoch stands below."
     )
+
+
+def _returned(row: dict[str, Any]) -> bool:
+    """Whether no seed of a method had an epoch that beat the reference."""
+    return bool(row["fell_back_share"] == 1)
 
 
 def _against_reference(metrics: dict[str, Any], method: str, key: str) -> str:
@@ -191,7 +201,7 @@ def print_comparison(metrics: dict[str, Any]) -> None:
     names = metrics["metrics"]
     for start in range(0, len(names), per_table):
         table = _comparison_table(metrics, names[start : start + per_table], groups)
-        Console(highlight=False, width=width).print(table)
+        Console(highlight=False, markup=False, width=width).print(table)
     _print_tests(metrics)
     interval = metrics["interval"]
     _lines(
@@ -221,7 +231,7 @@ def _print_tests(metrics: dict[str, Any]) -> None:
     for method in methods:
         tests = [claims["against"][name].get(method, {}).get(key) for name in opponents]
         table.add_row(method, *(_test(found) for found in tests))
-    Console(highlight=False, width=None if Console().is_terminal else 100).print(table)
+    _print_table(table)
     over = f", Holm over {len(methods)} methods" if len(methods) > 1 else ""
     _lines(
         "Tested: the selected epoch's difference in points; p of a permutation test "
@@ -240,6 +250,15 @@ def _probability(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
+def _print_table(table: Table) -> None:
+    """Print a table: as wide as a terminal allows, whole where nobody's screen sets the width."""
+    console = Console(highlight=False, markup=False)
+    if not console.is_terminal:
+        whole = console.measure(table, options=console.options.update(width=_WIDEST)).maximum
+        console.width = max(console.width, whole)
+    console.print(table)
+
+
 def _lines(*lines: str) -> None:
     for line in lines:
         Console(highlight=False, soft_wrap=True).print(line, markup=False)
@@ -248,7 +267,8 @@ def _lines(*lines: str) -> None:
 def _labels(metrics: dict[str, Any]) -> str:
     names = metrics["groups"][0]["labels"]
     shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
-    return f"{metrics['privileged']['spec']}, {len(names)} labels: {shown}"
+    count = f"{len(names)} label{'' if len(names) == 1 else 's'}"
+    return f"{metrics['privileged']['spec']}, {count}: {shown}"
 
 
 def _undefined(metrics: dict[str, Any]) -> list[str]:
@@ -329,8 +349,7 @@ def print_sweep(sweep: dict[str, Any]) -> None:
             *(_setting(row["settings"][name]) for name in names),
             style="bold" if chosen else None,
         )
-    width = None if Console().is_terminal else 160
-    Console(highlight=False, width=width).print(table)
+    _print_table(table)
     counts = Counter(row["state"] for row in sweep["trials"])
     text = ", ".join(f"{count} {state}" for state, count in counts.items())
     _lines(
@@ -365,7 +384,7 @@ def print_frame(title: str, columns: dict[str, dict[str, Any]], groups: list[str
             values = [column.get(key) for column in columns.values()]
             cells = ["-" if value is None else f"{100 * value:.1f}" for value in values]
             table.add_row(f"{heading}, {place}", *cells, end_section=group is None)
-    Console(highlight=False).print(table)
+    _print_table(table)
 
 
 def print_gate(result: dict[str, Any]) -> None:
@@ -375,7 +394,7 @@ def print_gate(result: dict[str, Any]) -> None:
         rows += f" in {result['clusters']} blocks"
     title = f"{result['run']} on {rows} of {result['data']}"
     table = Table(title=title, title_justify="left", pad_edge=False)
-    table.add_column("points (x100)", no_wrap=True)
+    table.add_column("points (x100)", overflow="fold")  # figures stay whole
     for name in ("reference", "model", "difference", "bounds", "needed"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("outcome", no_wrap=True)
@@ -389,9 +408,7 @@ def print_gate(result: dict[str, Any]) -> None:
     for label in labels[:_MOST_GATE_LABELS]:
         place = f"AP, {label['label']} ({label['positives']})"
         table.add_row(place, *_gate_cells(label, label["reference_ap"], label["ap"]))
-    console = Console(highlight=False)
-    width = console.width if console.is_terminal else max(console.width, _GATE_WIDTH)
-    Console(highlight=False, width=width).print(table)
+    _print_table(table)
     level = result["settings"]["level"]
     about = ". In brackets: test positives" if labels else ""
     _lines(f"bounds: one-sided, {level:.0%} each{about}.")
