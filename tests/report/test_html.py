@@ -10,8 +10,18 @@ import pytest
 from fairpo._checks import FairPOFileError
 from fairpo.report import render_report, write_report
 from fairpo.report.charts import MANY_LABELS
+from fairpo.report.markdown import render_markdown
 from fairpo.report.rows import LONGEST_LINE, trade_off_points
-from tests.report.examples import EIGHT, EVIL, THREE, example, outline, specs, text_of
+from tests.report.examples import (
+    EIGHT,
+    EVIL,
+    THREE,
+    example,
+    outline,
+    specs,
+    text_of,
+    with_evidence,
+)
 
 
 def all_cells(metrics):
@@ -119,7 +129,8 @@ def test_the_headline_names_the_largest_rise():
         }
     text = text_of(render_report(metrics))
     assert (
-        "Of 2 methods, the largest rise of privileged mAP is that of fairpo-dpo: +4.2 points "
+        "Of 2 methods, the largest rise of privileged mAP that can be told from chance is that of "
+        "fairpo-dpo: +4.2 points "
         "(95% interval +1.0 to +6.0). "
         "Its non-privileged mAP fell (\u22122.0 points, \u22123.0 to \u22121.0)."
     ) in text
@@ -247,6 +258,15 @@ def test_long_traces_are_averaged_over_windows():
     drawn = np.mean([row["value"] for row in rows if row["group"] == "privileged"])
     given = np.mean([point["group_weights"]["privileged"] for point in metrics["trace"]])
     assert drawn == pytest.approx(given, abs=1e-4)
+
+
+def test_a_best_baseline_that_nothing_was_compared_with_has_no_columns():
+    metrics = with_evidence(example())
+    assert "against bce-continued" in text_of(render_report(metrics))
+    assert "against bce-continued" in render_markdown(metrics)
+    metrics["claims"]["against"]["best_baseline"] = {}  # it is the only method
+    assert "against bce-continued" not in text_of(render_report(metrics))
+    assert "against bce-continued" not in render_markdown(metrics)
 
 
 def test_intervals_over_seeds_are_shown_where_there_are_some():

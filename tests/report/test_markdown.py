@@ -53,6 +53,54 @@ def test_tables_of_a_study():
     assert overview[4][4].startswith(f"{100 * cell['value']:.1f} {100 * cell['difference']:+.1f}")
 
 
+def test_changes_of_labels_that_a_test_told_are_marked():
+    metrics = with_evidence(example())
+    metrics["claims"]["labels"]["fairpo-dpo"][0] = 0.01
+    text = render_markdown(metrics)
+    rows = {row[0]: row for row in tables(text)[2]}
+    assert rows["label 0"][5:] == [rows["label 0"][5], rf"{rows['label 0'][5]}\*"]
+    assert not any(cell.endswith("*") for cell in rows["label 1"])
+    metrics["claims"] = None
+    assert "corrected over labels" in text
+    assert "corrected over labels" not in render_markdown(metrics)
+
+
+def test_the_spread_over_seeds_stands_beside_the_changes():
+    metrics = example()
+    assert "## Over seeds" not in render_markdown(metrics)
+    for row in metrics["rows"]:
+        row["cells"]["map/privileged"] |= {"seeds_sd": 0.0123}
+        row["cells"]["map/non_privileged"] |= {"seeds_low": -0.01, "seeds_high": 0.02}
+    metrics["rows"][4]["cells"]["map/privileged"] |= dict.fromkeys(("difference", "low", "high"), 0)
+    _, spread, _ = tables(render_markdown(metrics))
+    changes = [row["cells"]["map/privileged"]["difference"] for row in metrics["rows"]]
+    assert spread[0] == ["method", "epoch", "P", "N"]
+    assert [row[:2] for row in spread[1:3]] == [
+        ["bce-continued", "selected"],
+        ["bce-continued", "last"],
+    ]
+    assert spread[1][2] == f"{100 * changes[2]:+.2f} (s.d. 1.23)".replace("-", "\u2212")
+    assert spread[1][3].endswith("(\u22121.00 to +2.00)")
+    assert spread[3][2] == "reference"
+
+
+def test_a_variant_that_returned_the_reference_shows_its_last_epoch():
+    study = study_of(["one"], back=1.0)
+    first = study["variants"][0]["metrics"]
+    first |= {"claims": with_evidence(first)["claims"]}
+    for row in first["rows"]:
+        if row["method"] == "bce-continued":
+            row["fell_back_share"] = 0.5
+    overview = tables(render_markdown(study))[0]
+    selected, last = (row["cells"]["map/privileged"] for row in first["rows"][4:6])
+    assert overview[1][2] == "1 of 2"
+    assert overview[1][4].endswith("], p = 0.004")
+    assert overview[2][2] == "2 of 2"
+    assert overview[2][4].startswith(
+        f"{100 * selected['value']:.1f}, reference; last epoch {100 * last['difference']:+.1f}"
+    )
+
+
 def test_a_name_cannot_end_its_cell():
     metrics = example()
     metrics["per_label"][1]["label"] = "one | two\nthree"

@@ -13,9 +13,11 @@ from fairpo.report.files import make_from
 from fairpo.report.rows import (
     changed_rows,
     claim_rows,
+    is_reference,
     label_rows,
     label_views,
     largest_rise,
+    map_changes,
 )
 from fairpo.report.variants import tallies, variant_rows
 from fairpo.report.verdicts import lead, method_verdict
@@ -23,6 +25,7 @@ from fairpo.report.wording import points, probability, signed, words
 
 _SHORT = {"privileged": "P", "non_privileged": "N"}
 _TEXT, _NUMBER = "---", "--:"
+_SPREAD = {"seeds_low", "seeds_sd"}
 
 
 def write_markdown(folder: Path, out: Path | None = None) -> Path:
@@ -96,6 +99,7 @@ def _of_comparison(metrics: dict[str, Any]) -> Iterable[str]:
     yield _how(metrics)
     yield comparison_markdown(metrics)
     yield from _tests(metrics)
+    yield from _seeds(metrics)
     yield from _labels(metrics)
     yield from _calibration(metrics, best)
     yield from _slices(metrics, best)
@@ -112,12 +116,16 @@ def _of_study(study: dict[str, Any]) -> Iterable[str]:
         f"- **{_escaped(t['method'])}**: {_escaped(t['text'])}" for t in tallies(study, rows)
     )
     yield "## All variants"
-    yield f"{_how(first)} Nothing is corrected over variants: of many, some stand out by chance."
+    p = " p: permutation test against the reference, Holm over methods."
+    yield (
+        f"{_how(first)}{p if any(p is not None for r in rows for p in r['p'].values()) else ''} "
+        "Nothing is corrected over variants: of many, some stand out by chance."
+    )
     yield _table(
         ["variant", "method", "back", "labels in P", *(f"mAP {_SHORT.get(g, g)}" for g in groups)],
         [
             [row["variant"], row["method"], row["back"], str(row["labels"])]
-            + [_cell(row["cells"][group]) for group in groups]
+            + [_varied(row, group) for group in groups]
             for row in rows
         ],
         n_text=3,
@@ -159,7 +167,7 @@ def _tests(metrics: dict[str, Any]) -> Iterable[str]:
         return
     claims, groups = metrics["claims"], [group["name"] for group in metrics["groups"]]
     opponents = ["the reference"]
-    if claims["best_baseline"] is not None:
+    if claims["against"]["best_baseline"]:
         opponents.append(claims["best_baseline"])
     yield "## Tests"
     yield (
@@ -179,8 +187,52 @@ def _tests(metrics: dict[str, Any]) -> Iterable[str]:
 def _test(cell: dict[str, Any] | None) -> str:
     if cell is None or cell["p_holm"] is None:
         return "-"
-    sign = "" if cell["p_holm"] < 0.001 else "= "
-    return f"{signed(cell['difference'], 2)} (p {sign}{probability(cell['p_holm'])})"
+    return f"{signed(cell['difference'], 2)} ({_p(cell['p_holm'])})"
+
+
+def _p(value: float) -> str:
+    return f"p {'' if value < 0.001 else '= '}{probability(value)}"
+
+
+def _seeds(metrics: dict[str, Any]) -> Iterable[str]:
+    """How far the changes of mAP differ between seeds."""
+    rows = map_changes(metrics)
+    if not any(_SPREAD & cell.keys() for row in rows for cell in row["cells"]):
+        return
+    groups = [group["name"] for group in metrics["groups"]]
+    yield "## Over seeds"
+    yield (
+        "Change of mAP against the reference in points; in brackets its standard deviation over "
+        f"seeds, from five seeds on the {metrics['interval']['level']:.0%} t interval over them."
+    )
+    yield _table(
+        ["method", "epoch", *(_SHORT.get(group, words(group)) for group in groups)],
+        [[row["method"], row["epoch"], *map(_over_seeds, row["cells"])] for row in rows],
+        n_text=2,
+    )
+
+
+def _over_seeds(cell: dict[str, Any]) -> str:
+    if cell["difference"] is None:
+        return "-"
+    if is_reference(cell):
+        return "reference"
+    about = ""
+    if cell.get("seeds_low") is not None:
+        about = f" ({signed(cell['seeds_low'], 2)} to {signed(cell['seeds_high'], 2)})"
+    elif cell.get("seeds_sd") is not None:
+        about = f" (s.d. {points(cell['seeds_sd'], 2)})"
+    return signed(cell["difference"], 2) + about
+
+
+def _varied(row: dict[str, Any], group: str) -> str:
+    """Of a variant: what was tested, or what the last epoch did where the reference was kept."""
+    last = row["last"].get(group)
+    if last is not None and last["difference"] is not None:
+        _, _, change = _cell(last).partition(" ")
+        return f"{points(row['cells'][group]['value'])}, reference; last epoch {change}"
+    text = _cell(row["cells"][group])
+    return text if row["p"][group] is None else f"{text}, {_p(row['p'][group])}"
 
 
 def _labels(metrics: dict[str, Any]) -> Iterable[str]:
@@ -190,13 +242,19 @@ def _labels(metrics: dict[str, Any]) -> Iterable[str]:
         return
     heads = ["label", "group", "train", "test", "reference", *(name for name, _, _ in views)]
     yield "## Each label"
-    yield "Average precision in points, and its change."
+    told = ""
+    if metrics.get("claims"):
+        told = ", \\* where a permutation test, corrected over labels (Holm), tells it from chance"
+    yield f"Average precision in points, mean over seeds, and its change{told}."
     yield _table(
         heads,
         [
             [row["label"], row["group"], str(row["train_positives"]), str(row["test_positives"])]
             + [_ap(row["before"])]
-            + [_ap(after, row["before"]) for after in row["after"]]
+            + [
+                _ap(after, row["before"]) + (r"\*" if told else "")
+                for after, told in zip(row["after"], row["told"], strict=True)
+            ]
             for row in rows
         ],
         n_text=2,

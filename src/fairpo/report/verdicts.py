@@ -29,7 +29,10 @@ def lead(metrics: dict[str, Any], best: dict[str, Any] | None) -> dict[str, str]
     if protect is not None:
         after += f" Its {words(protect)} mAP {_verdict(metrics, best, f'map/{protect}')}."
     after += _against_baseline(metrics, best["method"], f"map/{improve}")
-    start = f"Of {len(changed)} methods, the largest rise of {words(improve)} mAP is that of "
+    start = (
+        f"Of {len(changed)} methods, the largest rise of {words(improve)} mAP that can be told "
+        "from chance is that of "
+    )
     return {"before": start, "method": best["method"], "after": after}
 
 
