@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,7 +90,8 @@ def build_settings(model: type[Model], values: dict[str, Any]) -> Model:
 
 
 def _settings_fault(model: type[BaseModel], fault: dict[str, Any]) -> str:
-    option = str(fault["loc"][0]) if fault["loc"] else ""
+    model, path = _innermost(model, fault["loc"])
+    option = str(path[0]) if path else ""
     if fault["type"] == "extra_forbidden":
         return str(
             unknown_name("option", option, model.model_fields, of=f"options of {model.__name__}")
@@ -100,6 +101,22 @@ def _settings_fault(model: type[BaseModel], fault: dict[str, Any]) -> str:
     must = fault["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
     description = model.model_fields[option].description or ""
     return _sentence(f"{model.__name__}.{option}", f"be {must}", repr(fault["input"]), description)
+
+
+def _innermost(
+    model: type[BaseModel], path: tuple[int | str, ...]
+) -> tuple[type[BaseModel], tuple[int | str, ...]]:
+    """Follow a path through settings that hold settings, to those the fault is in."""
+    while len(path) > 1:
+        field = model.model_fields.get(str(path[0]))
+        if field is None or not _is_settings(field.annotation):
+            break
+        model, path = field.annotation, path[1:]
+    return model, path
+
+
+def _is_settings(kind: Any) -> TypeGuard[type[BaseModel]]:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
 
 
 def check_finite(values: NDArray[Any], what: str) -> None:

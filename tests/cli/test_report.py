@@ -80,7 +80,23 @@ def test_a_folder_without_figures_is_a_file_error(tmp_path):
     for kind in ("html", "markdown", "svg"):
         found = without_torch("report", tmp_path, "--format", kind)
         assert found.returncode == 2
-        assert "metrics.json: cannot be read" in found.stderr
+        assert f"{tmp_path}: does not hold a run or study" in found.stderr
+    (tmp_path / "metrics.json").mkdir()
+    found = without_torch("report", tmp_path)
+    assert found.returncode == 2
+    assert "metrics.json: cannot be read" in found.stderr
+
+
+@pytest.mark.parametrize(
+    ("plan", "again"),
+    [("study.yaml", "`fairpo study run {}` goes on"), ("sweep.yaml", "The same `fairpo sweep`")],
+)
+def test_a_study_that_has_not_ended_is_told_how_to_go_on(tmp_path, plan, again):
+    (tmp_path / plan).touch()
+    result = runner.invoke(app, ["report", str(tmp_path)])
+    assert isinstance(result.exception, FairPOFileError)
+    assert "holds a study that has not ended" in str(result.exception)
+    assert again.format(tmp_path) in str(result.exception)
 
 
 @pytest.mark.parametrize("kind", ["html", "markdown", "svg"])

@@ -90,7 +90,18 @@ def test_a_file_is_the_study_and_back(tmp_path):
         ("data: digits\nmethods: [foo]", "method 'foo' is not among"),
         ("data: digits\nkind: partitions", "partitions must be given for kind 'partitions'"),
         ("data: digits\ngrid: {beta: [1]}", "grid must be given for kind 'sensitivity'"),
-        ("data: digits\nkind: sensitivity\ngrid: {betta: [1]}", "grid must name settings"),
+        (
+            "data: digits\nkind: sensitivity\ngrid: {betta: [1]}",
+            "setting 'betta' is not among the .* settings of a grid. Did you mean 'beta'",
+        ),
+        (
+            "data: digits\ntraining: {epoch: 3}",
+            "option 'epoch' is not among .* options of TrainingSettings. Did you mean 'epochs'",
+        ),
+        (
+            "data: digits\ntraining: {epochs: three}",
+            "TrainingSettings.epochs must be a valid integer.* got 'three'. Extra epochs",
+        ),
         ("data: digits\nkind: sensitivity\ngrid: {beta: [-1]}", "beta must be greater than 0"),
         ("data: digits\nkind: partitions\npartitions: ['rarest:0%']", "must be rarest:F"),
         (
@@ -144,6 +155,11 @@ def test_a_file_is_the_study_and_back(tmp_path):
 def test_a_file_is_checked_as_a_whole(tmp_path, text, message):
     (tmp_path / "study.yaml").write_text(text)
     with pytest.raises((FairPOFileError, FairPOValueError), match=message):
+        read_study(tmp_path / "study.yaml")
+
+
+def test_a_file_that_is_not_there_is_said_so(tmp_path):
+    with pytest.raises(FairPOFileError, match=r"study.yaml: does not exist\."):
         read_study(tmp_path / "study.yaml")
 
 

@@ -83,7 +83,7 @@ def test_a_rise_that_its_test_does_not_support_is_no_claim():
     ) in text
     metrics = told(metrics, "fairpo-dpo", "map/privileged", 0.0004)
     text = text_of(render_report(metrics))
-    assert "mAP is that of fairpo-dpo: +3.0 points (95% interval +2.0 to +4.0)" in text
+    assert "chance is that of fairpo-dpo: +3.0 points (95% interval +2.0 to +4.0)" in text
     assert "privileged mAP rose (+3.0 points, +2.0 to +4.0, p < 0.001)" in text
 
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal, Self, TypeVar
 import yaml
 from pydantic import BaseModel, Field, model_validator
 
-from fairpo._checks import build_settings, check_unique, file_error, value_error
+from fairpo._checks import build_settings, check_unique, file_error, unknown_name, value_error
 from fairpo._files import write_atomic
 from fairpo.experiments.plan import NOT_ITS_RESULT, Plan
 from fairpo.models.head import HeadSettings
@@ -177,10 +177,10 @@ class Study(Plan):
                 changed = {**getattr(self, field).model_dump(), name: value}
                 part = build_settings(model, changed)
                 return self._plan(**{field: part, "overrides": overrides})
-        if name not in option_fields():
-            raise value_error(
-                "grid", must="name settings of the objective, the training or the head", got=name
-            )
+        options = option_fields()
+        if name not in options:
+            known = [*TrainingSettings.model_fields, *HeadSettings.model_fields, *options]
+            raise unknown_name("setting", name, known, of="settings of a grid")
         return self._plan(options={**self.options, name: value}, overrides=overrides)
 
 
@@ -221,6 +221,8 @@ def read_plan(path: Path, kind: type[Content]) -> Content:
     """
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise file_error(path, "does not exist") from error
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         raise file_error(path, f"cannot be read ({error})") from error
     if not isinstance(values, dict):
