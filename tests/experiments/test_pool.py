@@ -104,6 +104,58 @@ def test_killed_it_leaves_no_process_behind(tmp_path):
             os.kill(worker, signal.SIGKILL)
 
 
+_TWO_THEN_ONE = """
+import sys
+from pathlib import Path
+from fairpo.experiments.pool import Processes
+from tests.experiments.test_pool import note, sleep
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    with Processes(2) as processes:
+        processes.map(folder, note, [1, 2], "")
+        (folder / "idle").touch()
+        processes.map(folder, sleep, [3], "")
+"""
+
+
+def note(folder, task):
+    (folder / f"of task {task}").touch()
+
+
+@pytest.mark.parametrize("when", ["begun", "idle"])
+def test_interrupted_processes_end_at_once_and_say_nothing(tmp_path, when):
+    main, here = tmp_path / "main.py", tmp_path / "here"
+    main.write_text(_TWO_THEN_ONE)
+    here.mkdir()
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    with subprocess.Popen(
+        [sys.executable, str(main), str(here)],
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as parent:
+        if when == "idle":  # one sleeps, the other waits for a task
+            until(lambda: any(path.name.isdecimal() for path in here.iterdir()))
+        else:
+            until(lambda: len(children_of(parent.pid)) >= 2)
+        os.killpg(parent.pid, signal.SIGINT)
+        _, said = parent.communicate(timeout=40)
+    assert parent.returncode != 0
+    assert said.rstrip().endswith("KeyboardInterrupt")
+    assert said.count("Traceback") == 1, said  # the parent's own
+    assert "SpawnProcess" not in said
+
+
+def children_of(process):
+    """Processes that it started, the tracker of their resources among them."""
+    try:
+        with open(f"/proc/{process}/task/{process}/children") as stream:
+            return stream.read().split()
+    except OSError:
+        return []
+
+
 def until(holds):
     end = time.monotonic() + 40
     while not holds():

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing.connection import wait as wait_for
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -102,7 +104,9 @@ class Processes:
                 task, process = waiting.pop(place or 0), self._next()
                 first = () if id(process) in told else (tool,)
                 told.add(id(process))
-                running[process.submit(_do, work, task, *first)] = task, process
+                with _interrupts_later():
+                    future = process.submit(_do, work, task, *first)
+                running[future] = task, process
             ended, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in ended:
                 task, process = running.pop(future)
@@ -163,7 +167,25 @@ def _numbered(tool: tuple[Any, Callable[[Any, Any], Any]], task: tuple[int, Any]
     return tool[1](tool[0], task[1])
 
 
+@contextmanager
+def _interrupts_later() -> Iterator[None]:
+    """Hold Ctrl-C back; a process that is started inside holds it until it has begun."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _begin() -> None:
+    signal.signal(
+        signal.SIGINT, signal.SIG_DFL
+    )  # the parent speaks; this one ends and says nothing
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     torch.set_num_threads(1)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
