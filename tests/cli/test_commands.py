@@ -58,6 +58,19 @@ def test_help(name):
     assert "--json" in run(name, "--help").stdout
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("train", "evaluate", "check", "compare", "ablate", "partitions", "sweep"),
+        *("reproduce", "predict", "embed"),
+    ],
+)
+def test_every_command_can_be_told_how_its_data_are_read(name):
+    text = run(name, "--help").stdout
+    for option in ("--format", "--data-root", "--label-xml", "--data-option", "--fetch"):
+        assert option in text
+
+
 def test_version_and_methods():
     assert run("--version").stdout.strip() == fairpo.__version__
     assert "fairpo-cpo/no-constraint" in json.loads(run("methods", "--json").stdout)

@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 import pytest
+import yaml
 
 from fairpo._checks import FairPOError, FairPOFileError, FairPOValueError
 from fairpo.data import MultiLabelData
@@ -227,6 +228,11 @@ def test_what_a_setup_leaves_empty_is_the_studys():
 def test_a_file_that_is_written_to_be_changed_can_be_run(tmp_path, kind):
     (tmp_path / "study.yaml").write_text(commented(kind))
     assert read_study(tmp_path / "study.yaml").kind == kind
+
+
+def test_a_file_of_sensitivity_asks_about_what_the_paper_sets():
+    grid = yaml.safe_load(commented("sensitivity"))["grid"]
+    assert set(grid) == {"beta", "slack", "margin", "nll_weight", "step_size", "learning_rate"}
 
 
 def test_no_file_is_written_that_only_a_sweep_writes():
@@ -512,9 +518,17 @@ def test_a_ledger_that_was_altered_is_refused(tmp_path):
 
 def test_another_study_is_not_written_over(whole, tmp_path):
     study, folder, _ = whole
-    other = study.model_copy(update={"privileged": "a"})
-    with pytest.raises(FairPOFileError, match="holds another study. Choose another folder"):
+    longer = study.training.model_copy(update={"epochs": 7})
+    other = study.model_copy(
+        update={"privileged": "a", "training": longer, "options": {"beta": 0.3}}
+    )
+    differ = "holds another study, with other privileged, beta, epochs. Choose another folder"
+    with pytest.raises(FairPOFileError, match=differ):
         check_folder(folder, other)
+    (tmp_path / "study.yaml").write_text("of: a version that had other settings")
+    with pytest.raises(FairPOFileError, match="holds another study. Choose another folder"):
+        check_folder(tmp_path, study)
+    (tmp_path / "study.yaml").unlink()
     check_folder(folder, other, overwrite=True)
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(FairPOFileError, match="is not empty and does not hold a run"):

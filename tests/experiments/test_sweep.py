@@ -449,7 +449,9 @@ def test_whole_numbers_stay_whole(tmp_path):
 def test_another_sweep_is_not_written_over(whole, tmp_path):
     sweep, folder, _ = whole
     other = sweep.model_copy(update={"sampler_seed": 1})
-    with pytest.raises(FairPOFileError, match="holds another sweep. Choose another folder"):
+    with pytest.raises(
+        FairPOFileError, match="another sweep, with other sampler_seed. Choose another"
+    ):
         check_folder(folder, other)
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(FairPOFileError, match="is not empty and does not hold a run"):

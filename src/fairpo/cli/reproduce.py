@@ -23,8 +23,11 @@ def reproduce(
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Fewer epochs than the paper's, for a trial run.")
     ] = None,
+    format_name: options.Format = None,
     data_root: options.DataRoot = None,
+    label_xml: options.LabelXml = None,
     reading: options.Reading = None,
+    fetch: options.Fetch = False,
     jobs: options.Jobs = None,
     overwrite: options.Overwrite = False,
     as_json: options.Json = False,
@@ -43,7 +46,7 @@ def reproduce(
 
     if benchmark not in PARTITIONS:
         raise value_error("BENCHMARK", must="be coco, nuswide or other", got=repr(benchmark))
-    told = options.data_options(reading, None, data_root, None, False)
+    told = options.data_options(reading, format_name, data_root, label_xml, fetch)
     names = load_data(data, told).label_names
     changes = {} if epochs is None else {"epochs": epochs, "reference_epochs": epochs}
     study = reproduction(benchmark, data, names, seeds=tuple(range(seeds)), changes=changes)

@@ -26,7 +26,9 @@ def init(
     kind: Annotated[
         str, typer.Option(help="compare, ablate, partitions, sensitivity or setups.")
     ] = "compare",
-    overwrite: options.Overwrite = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace FILE where it exists.")
+    ] = False,
 ) -> None:
     """Write a study with every setting, its default and what it means."""
     from fairpo._files import write_atomic
@@ -73,7 +75,9 @@ def ablate(
     settings: options.Settings = None,
     reference: options.ReferenceOption = None,
     reference_kind: options.ReferenceKind = "logits",
+    format_name: options.Format = None,
     data_root: options.DataRoot = None,
+    label_xml: options.LabelXml = None,
     reading: options.Reading = None,
     fetch: options.Fetch = False,
     jobs: options.Jobs = None,
@@ -92,7 +96,7 @@ def ablate(
         training_preset,
         kind="ablate",
         data=data,
-        data_options=options.data_options(reading, data_root=data_root, fetch=fetch),
+        data_options=options.data_options(reading, format_name, data_root, label_xml, fetch),
         methods=("bce-continued", *options.names(methods)),
         privileged=privileged,
         seeds=tuple(range(seeds)),
@@ -122,7 +126,9 @@ def partitions(
     settings: options.Settings = None,
     reference: options.ReferenceOption = None,
     reference_kind: options.ReferenceKind = "logits",
+    format_name: options.Format = None,
     data_root: options.DataRoot = None,
+    label_xml: options.LabelXml = None,
     reading: options.Reading = None,
     fetch: options.Fetch = False,
     jobs: options.Jobs = None,
@@ -140,7 +146,7 @@ def partitions(
         kind="partitions",
         partitions=specs,
         data=data,
-        data_options=options.data_options(reading, data_root=data_root, fetch=fetch),
+        data_options=options.data_options(reading, format_name, data_root, label_xml, fetch),
         methods=options.names(methods),
         privileged=specs[0],
         seeds=tuple(range(seeds)),

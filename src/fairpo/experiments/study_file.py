@@ -18,6 +18,16 @@ from fairpo.training.settings import TrainingSettings
 
 _WIDTH = 96
 
+_GRID = {
+    "beta": [0.5, 2.0],
+    "slack": [0.0, 0.05],
+    "margin": [0.5, 1.0],
+    "nll_weight": [0.3, 3.0],
+    "step_size": [0.001, 0.01],
+    "learning_rate": [0.0002, 0.001],
+}
+"""What the paper's methods are asked about first; the settings as given stand beside it."""
+
 
 def commented(kind: str) -> str:
     """Write a study of a kind on the embedded data, ready to be run and to be changed.
@@ -47,8 +57,7 @@ def commented(kind: str) -> str:
         choices = ["rarest:10%", "rarest:20%", "frequent:20%", "worst:20%"]
         parts.append(_entry("partitions", choices, Study.model_fields["partitions"].description))
     if kind == "sensitivity":
-        grid = {"beta": [0.5, 2.0], "slack": [0.0, 0.05]}
-        parts.append(_entry("grid", grid, Study.model_fields["grid"].description))
+        parts.append(_entry("grid", _GRID, Study.model_fields["grid"].description))
     if kind == "setups":
         setups = {"paper-v1": {}, "longer": {"training": {"epochs": 20}, "options": {"beta": 2.0}}}
         parts.append(_entry("setups", setups, Study.model_fields["setups"].description))

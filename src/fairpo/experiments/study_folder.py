@@ -63,20 +63,39 @@ def check_folder(
     check_writable(folder)
     if overwrite:
         return
-    word = "sweep" if begun is Sweep else "study"
-    if not (isinstance(plan, begun) and (more or _continues(plan, folder))):
-        raise file_error(
-            folder,
-            f"holds another {word}",
-            "Choose another folder, or say --overwrite.",
-        )
+    if isinstance(plan, begun):
+        before = _before(folder, begun)
+        if more or (before is not None and plan.continues(before)):
+            return
+        others = _differences(plan, before) if before is not None else []
+    else:
+        others = []
+    raise file_error(
+        folder,
+        f"holds another {'sweep' if begun is Sweep else 'study'}"
+        + (f", with other {', '.join(others)}" if others else ""),
+        "Choose another folder, or say --overwrite.",
+    )
 
 
-def _continues(plan: Study | Sweep, folder: Path) -> bool:
+def _before(folder: Path, kind: type[Study] | type[Sweep]) -> Study | Sweep | None:
     try:
-        return plan.continues(read_plan(folder / plan.file_name, type(plan)))
+        return read_plan(folder / kind.file_name, kind)
     except FairPOError:  # of a version that had other settings
-        return False
+        return None
+
+
+def _differences(plan: Plan, before: Plan) -> list[str]:
+    """Names of the settings that differ."""
+    names = []
+    theirs = before.model_dump()
+    for name, own in plan.model_dump().items():
+        other = theirs[name]
+        if isinstance(own, dict):
+            names += [key for key in own | other if own.get(key) != other.get(key)]
+        elif own != other:
+            names.append(name)
+    return names
 
 
 def inputs_of(plan: Plan, data: MultiLabelData) -> dict[str, str]:
