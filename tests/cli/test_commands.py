@@ -241,6 +241,26 @@ def test_scores_as_reference(trained, tmp_path):
     assert not (tmp_path / "x").exists()
 
 
+def test_scores_that_would_not_be_looked_at_are_refused(trained, tmp_path):
+    folder, path, _ = trained
+    one = folder / "run"
+    np.save(tmp_path / "scores.npy", np.zeros((400, 6)))
+    np.save(tmp_path / "few.npy", np.zeros((5, 6)))
+    some = ["--reference", tmp_path / "scores.npy"]
+    for name in ("check", "evaluate"):
+        assert "must come with other DATA" in run(name, one, *some, code=2).stderr
+        assert "must be left out" in run(name, one, path, *some, code=2).stderr
+        message = run(name, one, path, "--reference", one, code=2).stderr
+        assert "is a folder, not an .npy file of scores" in message
+    out = tmp_path / "p.csv"
+    assert "must be left out" in run("predict", one, path, "--out", out, *some, code=2).stderr
+    residual = tmp_path / "residual"
+    run("train", path, "--method", "bce-continued", *some, "--out", residual, *FAST)
+    for name, *more in (["check"], ["evaluate"], ["predict", "--out", out]):
+        words = [name, residual, path, *more, "--reference", tmp_path / "few.npy"]
+        assert "must have shape (400, 6)" in run(*words, code=2).stderr
+
+
 def test_a_run_as_reference(trained, tmp_path):
     folder, path, metrics = trained
     out = tmp_path / "second"

@@ -30,7 +30,7 @@ def check(
         int, typer.Option(help="Labels with fewer test positives are told, not judged.")
     ] = 20,
     level: Annotated[float, typer.Option(help="Of each one-sided bound.")] = 0.95,
-    reference: options.ReferenceOption = None,
+    reference: options.ReferenceScores = None,
     reference_kind: options.ReferenceKind = "logits",
     format_name: options.Format = None,
     data_root: options.DataRoot = None,

@@ -14,7 +14,8 @@ def compare(
     data: options.Data,
     out: options.Out,
     methods: Annotated[
-        str | None, typer.Option(help="Names with commas between; all of the paper's by default.")
+        str | None,
+        typer.Option(help="Names with commas between; the paper's and all baselines by default."),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Number of seeds.")] = 2,
     privileged: options.Privileged = "rarest:20%",

@@ -15,7 +15,7 @@ def evaluate(
     data: Annotated[
         str | None, typer.Argument(help="Other data; the run's own test split by default.")
     ] = None,
-    reference: options.ReferenceOption = None,
+    reference: options.ReferenceScores = None,
     reference_kind: options.ReferenceKind = "logits",
     format_name: options.Format = None,
     data_root: options.DataRoot = None,

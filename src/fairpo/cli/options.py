@@ -88,6 +88,13 @@ ReferenceOption = Annotated[
         help="The model that must not get worse: a run folder, or scores in an .npy file."
     ),
 ]
+ReferenceScores = Annotated[
+    str | None,
+    typer.Option(
+        "--reference",
+        help="Of a run on the scores of another model: those for the rows of DATA, an .npy file.",
+    ),
+]
 ReferenceKind = Annotated[
     str, typer.Option(help="Whether those scores are logits or probs (probabilities).")
 ]

@@ -20,7 +20,7 @@ def predict(
             min=1, help="Write only so many labels a row, the most probable first; all by default."
         ),
     ] = None,
-    reference: options.ReferenceOption = None,
+    reference: options.ReferenceScores = None,
     reference_kind: options.ReferenceKind = "logits",
     format_name: options.Format = None,
     data_root: options.DataRoot = None,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fairpo._checks import FairPOWarning
+from fairpo._checks import FairPOWarning, value_error
 from fairpo.data import DataOptions, load_data, with_all_splits
 from fairpo.data.base import MultiLabelData, fingerprint
 from fairpo.data.formats import read_source
@@ -48,7 +48,8 @@ def evaluate_run(
     Raises
     ------
     FairPOValueError
-        A feature of the run is not in the data, or a label of the data not in the run.
+        A feature of the run is not in the data, a label of the data not in the run, or reference
+        scores are given that the run has no use for, lacks or cannot match to rows.
     """
     data, reference_logits = held_out_data(run, source, reference_logits, options=options)
     in_blocks = run.config.training.sampled_labels > 0
@@ -86,6 +87,12 @@ def held_out_data(
         The run's own for its own data, those given otherwise.
     """
     told = options or run.config.data_options
+    if source is None and reference_logits is not None:
+        raise value_error(
+            "reference scores",
+            must="come with other DATA: for its own the run has them",
+            got="some without DATA",
+        )
     if source is None:
         data = load_data(run.config.data, told)
         _check_same_data(run, data)

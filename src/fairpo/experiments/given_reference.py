@@ -72,6 +72,12 @@ def read_scores(path: str, kind: str) -> NDArray[np.float32]:
     if kind not in ("logits", "probs"):
         raise value_error("--reference-kind", must="be logits or probs", got=repr(kind))
     known: Literal["logits", "probs"] = kind  # type: ignore[assignment]
+    if Path(path).is_dir():
+        raise file_error(
+            path,
+            "is a folder, not an .npy file of scores",
+            "A run stands beside the reference that it was trained from.",
+        )
     scores = _scores(Path(path))
     return as_logits(scores, (len(scores), scores.shape[1]), known)
 

@@ -196,7 +196,20 @@ class Run:
                 got="none",
                 do="Give its scores for these rows (--reference scores.npy).",
             )
-        return array, reference_logits if self.config.residual else None
+        if not self.config.residual and reference_logits is not None:
+            raise value_error(
+                "reference scores",
+                must="be left out: this run has a reference of its own, or needs none",
+                got="some",
+            )
+        expected = (array.shape[0], len(self.label_names))
+        if reference_logits is not None and np.shape(reference_logits) != expected:
+            raise value_error(
+                "reference scores",
+                must=f"have shape {expected}, a row for each row of the data",
+                got=np.shape(reference_logits),
+            )
+        return array, reference_logits
 
     def predict_proba(
         self, features: ArrayLike | Features, reference_logits: ArrayLike | None = None
