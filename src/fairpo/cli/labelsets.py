@@ -49,6 +49,8 @@ def train(
         typer.Option(help="likelihood, or a method over pairs such as fairpo-dpo."),
     ] = "likelihood",
     privileged: options.Privileged = "rarest:20%",
+    backbone: options.Backbone = None,
+    pooling: options.Pooling = None,
     settings: options.Settings = None,
     seed: Annotated[int, typer.Option(min=0, help="Of initial weights, order and draws.")] = 0,
     device: options.Device = None,
@@ -61,7 +63,11 @@ def train(
     overwrite: options.Overwrite = False,
     as_json: options.Json = False,
 ) -> None:
-    """Train a reference by likelihood, and a method over pairs of sets from it."""
+    """Train a reference by likelihood, and a method over pairs of sets from it.
+
+    Images and texts are embedded first, by --backbone, into the cache.
+    """
+    from fairpo.cli.backbones import embedded
     from fairpo.cli.show import epoch_line, print_json, say
     from fairpo.groups import parse_privileged
     from fairpo.labelsets.fit import fit_label_sets
@@ -73,8 +79,9 @@ def train(
     network, training, pairs = _settings(settings, {"seed": seed, "device": device})
     rule = parse_privileged(privileged)
     told = options.data_options(reading, format_name, data_root, label_xml, fetch)
+    loaded = embedded(options.load(data, told), backbone, pooling, device, fetch)
     run = fit_label_sets(
-        options.load(data, told),
+        loaded,
         rule,
         method,
         network,
@@ -113,6 +120,7 @@ def sample(
         list[str] | None,
         typer.Option(help="Labels of which a set has one at most; repeatable."),
     ] = None,
+    backbone: options.BackboneNow = None,
     format_name: options.Format = None,
     data_root: options.DataRoot = None,
     label_xml: options.LabelXml = None,
@@ -129,6 +137,7 @@ def sample(
 
     from fairpo._checks import file_error
     from fairpo._files import write_atomic
+    from fairpo.cli.backbones import embedded_as_the_run
     from fairpo.cli.show import print_json
     from fairpo.data.base import feature_rows
     from fairpo.labelsets import NetworkSets, SetConstraints, load_set_run
@@ -148,7 +157,8 @@ def sample(
     )
     told = options.data_options(reading, format_name, data_root, label_xml, fetch)
     told = options.as_the_run(told, loaded, alone=True, unlabelled=True)
-    rows = align_features(options.load(data, told, as_it_is=True), loaded)
+    read = options.load(data, told, as_it_is=True)
+    rows = align_features(embedded_as_the_run(read, loaded, backbone, fetch), loaded)
     readable = np.setdiff1d(np.arange(rows.n_rows), rows.unreadable)
     features = feature_rows(rows.features, readable)
     model = NetworkSets(loaded.generator, rules)
@@ -184,6 +194,7 @@ def evaluate(
     ] = None,
     k: _K = 5,
     seed: Annotated[int, typer.Option(min=0, help="Of the draws.")] = 0,
+    backbone: options.BackboneNow = None,
     format_name: options.Format = None,
     data_root: options.DataRoot = None,
     label_xml: options.LabelXml = None,
@@ -196,6 +207,7 @@ def evaluate(
 
     On ambiguous-digits they are compared with the true distribution over sets.
     """
+    from fairpo.cli.backbones import embedded_as_the_run
     from fairpo.cli.show import print_json
     from fairpo.data.base import feature_rows
     from fairpo.labelsets import NetworkSets, evaluate_sets, load_set_run
@@ -208,6 +220,7 @@ def evaluate(
     if not source:
         raise value_error("DATA", must="be given: this run was saved without", got="none")
     read = options.load(source, options.held_out_options(loaded, data, told))
+    read = embedded_as_the_run(read, loaded, backbone, fetch)
     aligned: MultiLabelData = align_labels(align_features(read, loaded), loaded)
     rows = aligned.rows("test")
     figures = {}
