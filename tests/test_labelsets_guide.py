@@ -43,7 +43,7 @@ def test_the_commands_on_texts_run(tmp_path):
 
 @pytest.mark.slow
 def test_the_commands_run(tmp_path):
-    for line in blocks()[0].splitlines():
+    for line in [*blocks()[0].splitlines(), *blocks()[2].splitlines()]:
         words = shlex.split(line)[1:]
         quick = ["--set", "reference_epochs=1"] if "train" in words else []
         done = fairpo(*words, *quick, cwd=tmp_path)
