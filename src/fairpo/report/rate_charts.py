@@ -88,7 +88,7 @@ def drift(points: list[dict[str, Any]], sides: list[str], colours: list[str]) ->
     )
     base = alt.Chart(alt.Data(values=points))
     zero = alt.Chart(alt.Data(values=[{"zero": 0}])).mark_rule(color=_GREY, strokeDash=[4, 3])
-    title = "change of log-probability against the reference, nats a completion"
+    title = "change of log-probability, nats"
     axis = alt.Axis(format="+~g", tickCount=6)
     x = alt.X("value:Q", title=title, scale=alt.Scale(padding=10), axis=axis)
     chart = alt.layer(
