@@ -79,7 +79,7 @@ def test_the_headline_claims_what_its_interval_allows():
     assert (
         "Of 2 methods, the highest win rate over sft on privileged attributes is that of "
         "fairpo-dpo: 61.0% (95% interval 57.0 to 65.0). On non-privileged ones it is 50.0% "
-        "(46.0 to 54.0)."
+        "(46.0 to 54.0), not told from one half."
     ) in text
     assert "Against dpo, the next, the difference is +6.0 points, +1.0 to +11.0." in text
     assert "non-privileged 50.0% (46.0 to 54.0), not told from one half" in text
@@ -141,10 +141,12 @@ def test_displacement_and_saturation_are_warned_of():
         "is neither of them."
     )
     for record in figures["logs"]:
-        if record["method"] == "dpo" and "step" in record:
+        if record["method"] != "sft" and "loss" in record:
             record |= {"group_weights/privileged": 0.97, "group_weights/non_privileged": 0.03}
     kinds = {(sign["method"], sign["kind"]): sign["text"] for sign in warning_signs(figures)}
-    assert kinds["dpo", "saturation"] == "the weight of privileged attributes ended at 0.97."
+    saturated = "the weight of privileged attributes ended at 0.97."
+    assert kinds["fairpo-dpo", "saturation"] == saturated
+    assert ("dpo", "saturation") not in kinds  # shares of pairs are no weights
     assert "Warning signs" in text_of(render_report(figures))
     assert last_weights(figures)["dpo"]["privileged"] == pytest.approx(0.97)
 

@@ -9,6 +9,7 @@ import altair as alt
 from fairpo.report import charts, rate_charts
 from fairpo.report.language_rows import (
     BASELINE,
+    MEAN,
     RATES,
     SIDES,
     difference_rows,
@@ -53,6 +54,7 @@ def render_language_models(compared: dict[str, Any]) -> str:
         compared=compared,
         groups=groups,
         baseline=BASELINE,
+        mean=MEAN,
         lead=lead(compared),
         verdicts=method_verdicts(compared),
         signs=warning_signs(compared),

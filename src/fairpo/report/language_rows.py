@@ -13,6 +13,9 @@ from fairpo.report.wording import words
 BASELINE = "sft"
 """What every method starts from, is its reference, and is judged against."""
 
+MEAN = "dpo"
+"""A method that knows no groups: what its logs call weights are shares of the pairs."""
+
 RATES = {
     "win_rate": "win rate over sft",
     "reward_accuracy": "reward accuracy",
@@ -311,8 +314,9 @@ def plain_text(text: Any) -> str:
 
 
 def clipped(text: str) -> str:
-    """The beginning of a long text."""
-    return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]} ..."
+    """The beginning of a long text, without space around it."""
+    bare = text.strip()
+    return bare if len(bare) <= LONGEST_TEXT else f"{bare[:LONGEST_TEXT]} ..."
 
 
 def _windows(known: list[tuple[float, float]], longest: int) -> list[tuple[float, float]]:

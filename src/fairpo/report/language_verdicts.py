@@ -6,6 +6,7 @@ from typing import Any
 
 from fairpo.report.language_rows import (
     DISPLACED,
+    MEAN,
     RATES,
     SATURATED,
     difference_cell,
@@ -41,7 +42,8 @@ def lead(compared: dict[str, Any]) -> dict[str, str]:
     after = f": {share(rates[best], compared['level'])}."
     for name in group_names(compared):
         if name != group and found["groups"][name]["value"] is not None:
-            after += f" On {words(name)} ones it is {share(found['groups'][name])}."
+            rate = found["groups"][name]
+            after += f" On {words(name)} ones it is {share(rate)}, {_told(rate)}."
     worst = found["worst_group"]
     if worst["name"] is not None:
         after += f" Its worst group is {words(worst['name'])}: {share(worst)}."
@@ -112,7 +114,7 @@ def warning_signs(compared: dict[str, Any]) -> list[dict[str, str]]:
             signs.append({"method": method, "kind": "displacement", "text": f"{text}."})
     for method, weights in last_weights(compared).items():
         name = max(weights, key=lambda group: weights[group])
-        if len(weights) > 1 and weights[name] > SATURATED:
+        if method != MEAN and len(weights) > 1 and weights[name] > SATURATED:
             text = f"the weight of {words(name)} attributes ended at {weights[name]:.2f}."
             signs.append({"method": method, "kind": "saturation", "text": text})
     return signs
