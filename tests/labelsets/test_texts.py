@@ -102,6 +102,16 @@ def test_texts_are_embedded_once(folder, tmp_path):
     assert len(list((tmp_path / "stores").iterdir())) == 2
 
 
+def test_a_backbone_that_was_moved_is_named(folder, trained, tmp_path):
+    words = ("labelsets", "sample", folder / "run", folder / "new.csv", "--out", "s.jsonl")
+    done = fairpo(*words, cwd=tmp_path)  # where there is no folder "bert"
+    assert done.returncode == 2
+    assert "bert: made the features of the run and cannot be loaded from here" in done.stderr
+    done = fairpo(*words, "--backbone", folder / "bert", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "s.jsonl").is_file()
+
+
 @pytest.fixture(scope="module")
 def model(folder):
     texts, y = some_texts()

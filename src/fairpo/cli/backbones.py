@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from fairpo._checks import value_error
+from fairpo._checks import FairPOFileError, file_error, value_error
 
 if TYPE_CHECKING:
     from fairpo.data import MultiLabelData
@@ -64,6 +64,8 @@ def embedded_as_the_run(
 
     Raises
     ------
+    FairPOFileError
+        The backbone is not where it was.
     FairPOValueError
         A backbone is named, and there is nothing to embed, or the run knows of none.
     """
@@ -78,7 +80,17 @@ def embedded_as_the_run(
             )
         return data
     quieten_transformers()
-    return _through(data, backbone_of(run.backbone, name=name, fetch=fetch))
+    try:
+        backbone = backbone_of(run.backbone, name=name, fetch=fetch)
+    except FairPOFileError as error:
+        if name is not None:
+            raise
+        raise file_error(
+            run.backbone["name"],
+            "made the features of the run and cannot be loaded from here",
+            "Say --backbone, where it lies now, or --fetch to download it.",
+        ) from error
+    return _through(data, backbone)
 
 
 def _through(data: MultiLabelData, backbone: Backbone) -> MultiLabelData:
