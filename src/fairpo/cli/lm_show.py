@@ -1,0 +1,81 @@
+"""What ``fairpo lm`` draws: progress on stderr, tables of shares won on stdout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+OnStep = Callable[[str, int, int], None]
+
+_GROUPS = {"privileged": "privileged", "non_privileged": "others"}
+
+
+@contextmanager
+def step_bars(*, hidden: bool = False) -> Iterator[OnStep]:
+    """Yield what draws one line a training on stderr, told its name, the step, and how many."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(compact=True),
+    )
+    with Progress(*columns, console=Console(stderr=True), disable=hidden) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def show(name: str, step: int, total: int) -> None:
+            if name not in tasks:
+                tasks[name] = bars.add_task(name)
+            bars.update(tasks[name], completed=step, total=total)
+
+        yield show
+
+
+def print_rates(title: str, columns: dict[str, dict[str, Any]], privileged: list[str]) -> None:
+    """Print shares in points: attributes, groups, all rows and the worst, a column a model.
+
+    Parameters
+    ----------
+    title : str
+    columns : dict from model to the content of ``RunRates.to_dict``
+    privileged : list of str
+        Attributes that are marked.
+    """
+    table = Table("points (x100)", title=title, title_justify="left", pad_edge=False)
+    for name in columns:
+        table.add_column(name, justify="right")
+    first = next(iter(columns.values()))
+    for part, marked in (("attributes", privileged), ("groups", [])):
+        for name in first[part]:
+            words = _GROUPS.get(name, name) if part == "groups" else name
+            cells = [_cell(column[part][name]) for column in columns.values()]
+            table.add_row(f"{words}{' *' if name in marked else ''}", *cells)
+        table.add_section()
+    for key, words in (("overall", "all"), ("worst_group", "worst group"), _WORST):
+        table.add_row(
+            words, *(_cell(column[key], named=key != "overall") for column in columns.values())
+        )
+    console = Console(highlight=False)
+    needed = 24 + 34 * len(columns)
+    Console(highlight=False, width=None if console.is_terminal else max(80, needed)).print(table)
+
+
+_WORST = ("worst_attribute", "worst attribute")
+
+
+def _cell(rate: dict[str, Any], *, named: bool = False) -> str:
+    if rate["value"] is None:
+        return "-"
+    text = f"{100 * rate['value']:.1f} [{100 * rate['low']:.1f}, {100 * rate['high']:.1f}]"
+    return f"{_GROUPS.get(rate['name'], rate['name'])} {text}" if named else text
