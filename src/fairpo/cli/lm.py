@@ -12,11 +12,7 @@ from fairpo._checks import file_error, value_error
 from fairpo.cli import options
 from fairpo.cli.lm_file import commented_plan
 from fairpo.cli.lm_options import lm_command
-from fairpo.generation.plans import (
-    GeneratePlan,
-    SFTPlan,
-    TrainPlan,
-)
+from fairpo.generation.plans import ComparePlan, EvaluatePlan, GeneratePlan, SFTPlan, TrainPlan
 
 if TYPE_CHECKING:
     from fairpo.generation import PreferencePairs
@@ -75,6 +71,47 @@ def generate(plan: GeneratePlan, *, fetch: bool, overwrite: bool, as_json: bool)
         print_json({"file": str(plan.out), "prompts": len(rows)})
     else:
         print(f"{len(rows)} completions: {plan.out}")
+
+
+def compare(plan: ComparePlan, *, fetch: bool, overwrite: bool, as_json: bool) -> None:
+    """Compare methods from the same SFT model of each seed; what is done is not done again."""
+    show_comparison(conduct_comparison(plan, fetch=fetch, overwrite=overwrite), plan.out, as_json)
+
+
+def conduct_comparison(plan: ComparePlan, *, fetch: bool, overwrite: bool) -> dict[str, Any]:
+    """Run a comparison with progress on stderr, and write what it found."""
+    import shlex
+    import sys
+
+    from fairpo.cli.lm_show import step_bars
+    from fairpo.cli.show import say
+    from fairpo.generation.comparison import run_comparison
+    from fairpo.generation.comparison_figures import summarise_comparison
+
+    try:
+        with step_bars() as show:
+            compared = run_comparison(plan, fetch=fetch, overwrite=overwrite, on_step=show, say=say)
+    except KeyboardInterrupt:
+        say(f"stopped; the same command without --overwrite goes on in {plan.out}.")
+        raise typer.Exit(130) from None
+    return summarise_comparison(compared, "fairpo " + shlex.join(sys.argv[1:]))
+
+
+def show_comparison(found: dict[str, Any], out: Path, as_json: bool) -> None:
+    """Show what a comparison found; exit with 1 where trials of it failed."""
+    from fairpo.cli.lm_show import print_lm_comparison
+    from fairpo.cli.show import print_json, say
+
+    if as_json:
+        print_json(found)
+    else:
+        print_lm_comparison(found)
+        for note in (*found["data"]["notes"], *found["notes"]):
+            say(f"note: {note}.")
+        print(f"{out}")
+    if found["failed"]:
+        say(f"{len(found['failed'])} trials failed; the same command tries them again.")
+        raise typer.Exit(1)
 
 
 def _train(
@@ -186,4 +223,5 @@ def init(
 
 app.command("sft")(lm_command(SFTPlan, sft, ("pairs",)))
 app.command("train")(lm_command(TrainPlan, train, ("pairs",)))
+app.command("compare")(lm_command(ComparePlan, compare, ("pairs",)))
 app.command("generate")(lm_command(GeneratePlan, generate, ("model", "prompts")))

@@ -42,19 +42,41 @@ def step_bars(*, hidden: bool = False) -> Iterator[OnStep]:
         yield show
 
 
+def print_lm_comparison(found: dict[str, Any]) -> None:
+    """Print a comparison: reward accuracy, and win rates over SFT where somebody judged."""
+    methods = found["methods"]
+    seeds = f"{len(found['seeds'])} seeds" if len(found["seeds"]) > 1 else "1 seed"
+    print_rates(
+        f"{found['data']['name']}: reward accuracy on test pairs, {seeds}",
+        {name: method["reward_accuracy"] for name, method in methods.items()},
+        found["privileged"],
+    )
+    judged = {name: method["win_rate"] for name, method in methods.items() if method["win_rate"]}
+    if judged:
+        title = f"win rate over sft, judged by {found['judge']}, {found['n_prompts']} prompts"
+        print_rates(title, judged, found["privileged"])
+    level = f"{found['level']:.0%}"
+    lines = [f"* privileged. In brackets: {level} intervals over prompts; 50 is a draw with sft."]
+    if judged:
+        lines.append("Ties count one half. Reward of sft: log-probability per token.")
+    for line in lines:
+        Console(highlight=False, soft_wrap=True).print(line, markup=False)
+
+
 def print_rates(title: str, columns: dict[str, dict[str, Any]], privileged: list[str]) -> None:
     """Print shares in points: attributes, groups, all rows and the worst, a column a model.
 
     Parameters
     ----------
     title : str
-    columns : dict from model to the content of ``RunRates.to_dict``
+    columns : dict from model to rates
+        As ``RunRates.to_dict`` gives them.
     privileged : list of str
         Attributes that are marked.
     """
     table = Table("points (x100)", title=title, title_justify="left", pad_edge=False)
     for name in columns:
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     first = next(iter(columns.values()))
     for part, marked in (("attributes", privileged), ("groups", [])):
         for name in first[part]:
@@ -62,20 +84,17 @@ def print_rates(title: str, columns: dict[str, dict[str, Any]], privileged: list
             cells = [_cell(column[part][name]) for column in columns.values()]
             table.add_row(f"{words}{' *' if name in marked else ''}", *cells)
         table.add_section()
-    for key, words in (("overall", "all"), ("worst_group", "worst group"), _WORST):
-        table.add_row(
-            words, *(_cell(column[key], named=key != "overall") for column in columns.values())
-        )
+    for key, words in _LAST.items():
+        table.add_row(words, *(_cell(column[key]) for column in columns.values()))
     console = Console(highlight=False)
-    needed = 24 + 34 * len(columns)
+    needed = 24 + 20 * len(columns)
     Console(highlight=False, width=None if console.is_terminal else max(80, needed)).print(table)
 
 
-_WORST = ("worst_attribute", "worst attribute")
+_LAST = {"overall": "all", "worst_group": "worst group", "worst_attribute": "worst attribute"}
 
 
-def _cell(rate: dict[str, Any], *, named: bool = False) -> str:
+def _cell(rate: dict[str, Any]) -> str:
     if rate["value"] is None:
         return "-"
-    text = f"{100 * rate['value']:.1f} [{100 * rate['low']:.1f}, {100 * rate['high']:.1f}]"
-    return f"{_GROUPS.get(rate['name'], rate['name'])} {text}" if named else text
+    return f"{100 * rate['value']:.1f} [{100 * rate['low']:.1f}, {100 * rate['high']:.1f}]"

@@ -80,19 +80,20 @@ def write_completions(
 
 def _numbers(tokenizer: Any, prompt: Text) -> list[int]:
     """Tokens of a prompt, as training has them."""
+    numbers: list[int]
     if isinstance(prompt, str):
-        numbers: list[int] = tokenizer(text=prompt)["input_ids"]
-        return numbers
-    if not tokenizer.chat_template:
+        numbers = tokenizer(text=prompt)["input_ids"]
+    elif tokenizer.chat_template:
+        numbers = tokenizer.apply_chat_template(
+            prompt, tokenize=True, return_dict=True, add_generation_prompt=True
+        )["input_ids"]
+    else:
         raise value_error(
             "the tokenizer",
             must="have a chat template for prompts of messages",
             got="none",
             do="Set tokenizer.chat_template, or bring the prompts as plain text.",
         )
-    numbers = tokenizer.apply_chat_template(
-        prompt, tokenize=True, return_dict=True, add_generation_prompt=True
-    )["input_ids"]
     return numbers
 
 
