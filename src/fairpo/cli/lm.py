@@ -73,6 +73,26 @@ def generate(plan: GeneratePlan, *, fetch: bool, overwrite: bool, as_json: bool)
         print(f"{len(rows)} completions: {plan.out}")
 
 
+def evaluate(plan: EvaluatePlan, *, fetch: bool, overwrite: bool, as_json: bool) -> None:
+    """Judge models on the test pairs of PAIRS: reward accuracy, or win rates over a baseline."""
+    from fairpo.cli.lm_show import print_lm_evaluation
+    from fairpo.cli.show import print_json, say
+    from fairpo.generation.model_evaluation import check_evaluation, evaluate_models
+
+    check_evaluation(plan, overwrite=overwrite)
+    parts = read_pairs_of(plan.pairs, plan.data_options, fetch)
+    found = evaluate_models(plan, parts, fetch=fetch, say=say)
+    if as_json:
+        print_json(found)
+        return
+    print_lm_evaluation(found)
+    for note in found["notes"]:
+        say(f"note: {note}.")
+    counts = {name: count for name, count in found["counts"].items() if count}
+    if counts:
+        say("judge: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
+
+
 def compare(plan: ComparePlan, *, fetch: bool, overwrite: bool, as_json: bool) -> None:
     """Compare methods from the same SFT model of each seed; what is done is not done again."""
     show_comparison(conduct_comparison(plan, fetch=fetch, overwrite=overwrite), plan.out, as_json)
@@ -223,5 +243,6 @@ def init(
 
 app.command("sft")(lm_command(SFTPlan, sft, ("pairs",)))
 app.command("train")(lm_command(TrainPlan, train, ("pairs",)))
-app.command("compare")(lm_command(ComparePlan, compare, ("pairs",)))
 app.command("generate")(lm_command(GeneratePlan, generate, ("model", "prompts")))
+app.command("evaluate")(lm_command(EvaluatePlan, evaluate, ("models", "pairs")))
+app.command("compare")(lm_command(ComparePlan, compare, ("pairs",)))

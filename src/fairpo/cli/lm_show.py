@@ -60,7 +60,20 @@ def print_lm_comparison(found: dict[str, Any]) -> None:
     if judged:
         lines.append("Ties count one half. Reward of sft: log-probability per token.")
     for line in lines:
-        Console(highlight=False, soft_wrap=True).print(line, markup=False)
+        _line(line)
+
+
+def print_lm_evaluation(found: dict[str, Any]) -> None:
+    """Print an evaluation of some models, and what its figures are."""
+    words = {
+        "implicit": f"implicit reward against {found['baseline']}",
+        "per_token": "log-probability per token; --baseline RUN gives the implicit reward",
+        None: f"win rate over {found['baseline']}, judged by {found['measure']}",
+    }
+    title = f"{found['data']['name']}: {words[found['reward']]}"
+    print_rates(title, found["models"], found["privileged"])
+    star = "* privileged. " if found["privileged"] else ""
+    _line(f"{star}In brackets: {found['level']:.0%} intervals over {found['n_prompts']} prompts.")
 
 
 def print_rates(title: str, columns: dict[str, dict[str, Any]], privileged: list[str]) -> None:
@@ -74,7 +87,7 @@ def print_rates(title: str, columns: dict[str, dict[str, Any]], privileged: list
     privileged : list of str
         Attributes that are marked.
     """
-    table = Table("points (x100)", title=title, title_justify="left", pad_edge=False)
+    table = Table("points (x100)", pad_edge=False)
     for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
     first = next(iter(columns.values()))
@@ -88,7 +101,12 @@ def print_rates(title: str, columns: dict[str, dict[str, Any]], privileged: list
         table.add_row(words, *(_cell(column[key]) for column in columns.values()))
     console = Console(highlight=False)
     needed = 24 + 20 * len(columns)
+    _line(title)
     Console(highlight=False, width=None if console.is_terminal else max(80, needed)).print(table)
+
+
+def _line(text: str) -> None:
+    Console(highlight=False, soft_wrap=True).print(text, markup=False)
 
 
 _LAST = {"overall": "all", "worst_group": "worst group", "worst_attribute": "worst attribute"}

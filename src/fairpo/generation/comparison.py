@@ -29,7 +29,7 @@ from fairpo.generation.comparison_folder import (
 from fairpo.generation.decoding import write_completions
 from fairpo.generation.implicit_reward import length_normalised_margins
 from fairpo.generation.judges.judge import Judge
-from fairpo.generation.judges.named import REWARD, check_judge, judge_named
+from fairpo.generation.judges.named import ORACLE, REWARD, check_judge, judge_named
 from fairpo.generation.language_models import load_language_model
 from fairpo.generation.pair_scores import PairScores, score_pairs
 from fairpo.generation.plans import ComparePlan
@@ -47,8 +47,6 @@ from fairpo.generation.training import (
 )
 from fairpo.groups import LabelGroup, LabelGroups, LabelPartition, parse_privileged
 from fairpo.objectives.pair_catalogue import get_pair_method
-
-ORACLE = "oracle"
 
 
 @dataclass(frozen=True)

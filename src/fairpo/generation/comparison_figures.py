@@ -46,8 +46,7 @@ import fairpo
 from fairpo.generation.comparison import Compared, Trial
 from fairpo.generation.comparison_folder import COMPARISON, LOGS, SAMPLES, write_lines
 from fairpo.generation.implicit_reward import length_normalised_margins, reference_margins
-from fairpo.generation.judges.judge import Judge
-from fairpo.generation.questions import Questions
+from fairpo.generation.questions import ask
 from fairpo.generation.rates import Rates, plain
 from fairpo.generation.texts import text_numbers
 from fairpo.generation.training import SFT
@@ -57,38 +56,6 @@ from fairpo.models.checkpoint import write_json
 LEVEL = 0.95
 MOST_SAMPLES = 200
 COUNTS = ("wins", "ties", "losses", "skipped")
-
-
-def judge_trials(
-    judge: Judge, questions: Questions, first: list[str], second: list[str]
-) -> NDArray[np.float64]:
-    """Verdicts on two models' completions, one a row of the questions.
-
-    Parameters
-    ----------
-    judge : Judge
-    questions : Questions
-        With n rows of m prompts.
-    first, second : list of str, length m
-
-    Returns
-    -------
-    float64 array, shape (n,)
-        1 the first won, 0 the second, 0.5 a tie, NaN no verdict.
-    """
-    verdicts = np.full(len(questions.places), np.nan)
-    for at, attribute in enumerate(questions.attribute_names):
-        rows = np.flatnonzero(questions.attributes == at)
-        if not len(rows):
-            continue
-        places = questions.places[rows].tolist()
-        verdicts[rows] = judge.compare(
-            [questions.prompts[place] for place in places],
-            [first[place] for place in places],
-            [second[place] for place in places],
-            attribute,
-        )
-    return verdicts
 
 
 def summarise_comparison(compared: Compared, command: str) -> dict[str, Any]:
@@ -281,7 +248,7 @@ def _verdicts(compared: Compared, done: list[str]) -> dict[tuple[str, int], Floa
     if judge is None:
         return {}
     return {
-        (method, seed): judge_trials(
+        (method, seed): ask(
             judge,
             compared.questions,
             trial.completions,

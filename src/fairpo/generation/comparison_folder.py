@@ -50,13 +50,18 @@ def begin_folder(plan: ComparePlan, *, overwrite: bool) -> None:
         check_output(folder, overwrite=overwrite, marks=(PLAN,))
     elif overwrite:
         empty_folder(folder)
-    elif not _continues(plan, folder):
+    elif is_other(plan):
         raise file_error(
             folder, "holds another comparison", "Choose another folder, or say --overwrite."
         )
     check_writable(folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / PLAN, plan.model_dump(mode="json"))
+
+
+def is_other(plan: ComparePlan) -> bool:
+    """Whether the folder holds a comparison that this plan does not go on with."""
+    return (plan.out / PLAN).is_file() and not _continues(plan, plan.out)
 
 
 def _continues(plan: ComparePlan, folder: Path) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fairpo.generation.judges.judge import Judge
 from fairpo.generation.preferences import PreferencePairs
 from fairpo.generation.texts import Text
 
@@ -70,3 +71,35 @@ def questions_of(
         attributes.astype(np.int64),
         pairs.attribute_names,
     )
+
+
+def ask(
+    judge: Judge, questions: Questions, first: list[str], second: list[str]
+) -> NDArray[np.float64]:
+    """Ask a judge about two models' completions.
+
+    Parameters
+    ----------
+    judge : Judge
+    questions : Questions
+        With n rows of m prompts.
+    first, second : list of str, length m
+
+    Returns
+    -------
+    float64 array, shape (n,)
+        1 the first won, 0 the second, 0.5 a tie, NaN no verdict.
+    """
+    verdicts = np.full(len(questions.places), np.nan)
+    for at, attribute in enumerate(questions.attribute_names):
+        rows = np.flatnonzero(questions.attributes == at)
+        if not len(rows):
+            continue
+        places = questions.places[rows].tolist()
+        verdicts[rows] = judge.compare(
+            [questions.prompts[place] for place in places],
+            [first[place] for place in places],
+            [second[place] for place in places],
+            attribute,
+        )
+    return verdicts

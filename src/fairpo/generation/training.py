@@ -95,7 +95,11 @@ def training_arguments(
     kind = SFT if method == SFT else "pairs"
     values = {**QUIET, **(OF_TINY if tiny else OF_OTHERS)[kind]}
     values |= {name: _number(value, fields[name].default) for name, value in settings.items()}
-    given = {"method": method, "privileged": privileged, "per_attribute": per_attribute}
+    given: dict[str, Any] = {
+        "method": method,
+        "privileged": privileged,
+        "per_attribute": per_attribute,
+    }
     try:
         return FairPOGenerationConfig(str(folder), seed=seed, **given, **values)
     except FairPOError:
@@ -165,7 +169,7 @@ def demonstrations_of(pairs: Mapping[str, PreferencePairs]) -> Any:
     return make_verses().sft["train"]
 
 
-class _Told(transformers.TrainerCallback):
+class _Told(transformers.TrainerCallback):  # type: ignore[misc]
     """Tells how far a training is."""
 
     def __init__(self, on_step: OnStep) -> None:

@@ -13,8 +13,10 @@ from fairpo.generation.readers import EMBEDDED
 REWARD = "reward-accuracy"
 """What is measured without a judge."""
 
+ORACLE = "oracle"
+
 JUDGES = {
-    "oracle": f"the programs of {EMBEDDED}",
+    ORACLE: f"the programs of {EMBEDDED}",
     "reward-model": "a folder or hub name behind a colon",
     "llm": "the name of a model behind an OpenAI-compatible endpoint",
     "human": "a CSV of what people said",
@@ -39,7 +41,7 @@ def check_judge(name: str, data: str) -> None:
     kind, _, rest = name.partition(":")
     if kind not in JUDGES:
         raise unknown_name("judge", kind, (REWARD, *JUDGES), of="kinds of judges")
-    if kind == "oracle":
+    if kind == ORACLE:
         if data != EMBEDDED:
             raise value_error(
                 "--judge",
@@ -69,7 +71,7 @@ def judge_named(name: str, data: str, *, fetch: bool = False) -> Judge:
     """
     check_judge(name, data)
     kind, _, rest = name.partition(":")
-    if kind == "oracle":
+    if kind == ORACLE:
         from fairpo.generation.oracles import ORACLES
 
         return OracleJudge(ORACLES)
