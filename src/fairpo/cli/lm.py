@@ -32,10 +32,9 @@ def sft(plan: SFTPlan, *, fetch: bool, overwrite: bool, as_json: bool) -> None:
 
 def train(plan: TrainPlan, *, fetch: bool, overwrite: bool, as_json: bool) -> None:
     """Train a method over PAIRS from a model, which is its reference."""
-    from fairpo.generation.training import SFT
-    from fairpo.objectives.pair_catalogue import get_pair_method
+    from fairpo.generation.training import SFT, check_privileged
 
-    get_pair_method(plan.method)
+    check_privileged(plan.method, plan.privileged)
     if plan.method == SFT:
         raise value_error("--method", must="be over pairs", got=SFT, do="That is `fairpo lm sft`.")
     _train(plan, plan.method, fetch=fetch, overwrite=overwrite, as_json=as_json)

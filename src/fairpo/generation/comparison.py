@@ -41,6 +41,7 @@ from fairpo.generation.tiny import TINY
 from fairpo.generation.training import (
     SFT,
     OnStep,
+    check_privileged,
     demonstrations_of,
     train_language_model,
     training_arguments,
@@ -126,15 +127,7 @@ def check_plan(plan: ComparePlan) -> None:
             raise unknown_name("method of overrides", method, methods_of(plan), of="methods")
     for method in methods_of(plan):
         _arguments(plan, method, 0, tiny=True, folder=Path("unused"))
-        if plan.privileged is None and get_pair_method(method).mean_of is None:
-            raise value_error(
-                "--privileged",
-                must=f"be given for {method}",
-                got="nothing",
-                do="Names of attributes, or such as worst:2.",
-            )
-    if plan.privileged is not None:
-        parse_privileged(plan.privileged)
+        check_privileged(method, plan.privileged)
     if plan.judge == REWARD:
         raise value_error(
             "--judge", must="be left out", got=REWARD, do="Reward accuracy is always there."

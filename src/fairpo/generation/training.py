@@ -18,7 +18,8 @@ from fairpo.generation.quiet import quiet_transformers
 from fairpo.generation.readers import EMBEDDED
 from fairpo.generation.tiny import LanguageModel
 from fairpo.generation.trainer import FairPOGenerationTrainer
-from fairpo.groups import LabelGroups
+from fairpo.groups import LabelGroups, parse_privileged
+from fairpo.objectives.pair_catalogue import get_pair_method
 
 SFT = "sft"
 
@@ -94,7 +95,7 @@ def training_arguments(
             raise unknown_name("setting", name, fields, of="settings of a training")
     kind = SFT if method == SFT else "pairs"
     values = {**QUIET, **(OF_TINY if tiny else OF_OTHERS)[kind]}
-    values |= {name: _number(value, fields[name].default) for name, value in settings.items()}
+    values |= {name: _number(name, value, fields[name].default) for name, value in settings.items()}
     given: dict[str, Any] = {
         "method": method,
         "privileged": privileged,
@@ -108,6 +109,24 @@ def training_arguments(
         raise value_error(
             "the settings of the training", must="be what transformers takes", got=str(error)
         ) from error
+
+
+def check_privileged(method: str, privileged: str | None) -> None:
+    """Refuse, before any work, a method that knows groups without privileged attributes.
+
+    Raises
+    ------
+    FairPOValueError
+    """
+    if privileged is not None:
+        parse_privileged(privileged)
+    elif get_pair_method(method).mean_of is None:
+        raise value_error(
+            "--privileged",
+            must=f"be given for {method}",
+            got="nothing",
+            do="Names of attributes, or such as worst:2.",
+        )
 
 
 def train_language_model(
@@ -180,11 +199,13 @@ class _Told(transformers.TrainerCallback):  # type: ignore[misc]
         self._on_step(state.global_step, state.max_steps)
 
 
-def _number(value: Any, default: Any) -> Any:
+def _number(name: str, value: Any, default: Any) -> Any:
     """Read a number that YAML takes for text, such as 1e-3."""
-    if isinstance(value, str) and (default is None or isinstance(default, int | float)):
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value
+    if not isinstance(value, str) or isinstance(default, bool):
+        return value
+    try:
+        return float(value)
+    except ValueError:
+        if isinstance(default, int | float):
+            raise value_error(f"setting {name!r}", must="be a number", got=repr(value)) from None
+        return value

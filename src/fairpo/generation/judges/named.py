@@ -82,5 +82,7 @@ def judge_named(name: str, data: str, *, fetch: bool = False) -> Judge:
 
         return LLMJudge(rest)
     from fairpo.generation.judges.reward_model import RewardModelJudge
+    from fairpo.generation.quiet import quiet_transformers
 
-    return RewardModelJudge.from_pretrained(rest, fetch=fetch)
+    with quiet_transformers():
+        return RewardModelJudge.from_pretrained(rest, fetch=fetch)
