@@ -76,6 +76,20 @@ def test_a_file_says_what_flags_say_and_flags_stand_over_it(folder):
     assert shown.stdout.splitlines()[-1] == "compared"
 
 
+def test_verses_are_judged_by_their_own_programs(tmp_path):
+    (tmp_path / "it.yaml").write_text("sft: {max_steps: 2}\nmethods: fairpo-dpo/no-constraint\n")
+    words = ("lm", "compare", "verses", "--config", "it.yaml", "--privileged", "rhyme,clean")
+    quick = ("--set", "max_steps=1", "--set", "precompute_ref_log_probs=false", "--seeds", "1")
+    sizes = ("--n-prompts", "9", "--max-new-tokens", "8", "--n-resamples", "20", "--out", "out")
+    done = fairpo(*words, *quick, *sizes, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "win rate over sft, judged by oracle, 9 prompts" in done.stdout
+    found = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert found["privileged"] == ["rhyme", "clean"]
+    rate = found["methods"]["fairpo-dpo/no-constraint"]["win_rate"]["overall"]
+    assert rate["wins"] + rate["ties"] + rate["losses"] + rate["skipped"] == 9 * 6
+
+
 @pytest.mark.parametrize("command", ["sft", "train", "generate", "evaluate", "compare"])
 def test_every_command_has_a_file_that_its_options_read(tmp_path, command):
     from fairpo.cli.lm_options import read_plan

@@ -83,8 +83,8 @@ def test_restricted_pairs_keep_what_each_attribute_says():
     rows_of = np.flatnonzero(np.isin(whole.attributes, [0, 5]))
     assert part.prompts == tuple(whole.prompts[row] for row in rows_of)
     assert (part.agreement == whole.agreement[rows_of][:, [5, 0]]).all()
-    with pytest.raises(FairPOError, match="attribute 'clea'.*Did you mean 'clean'"):
-        restrict_to(whole, ("clea",))
+    with pytest.raises(FairPOError, match="attribute 'topics'.*Did you mean 'topic'"):
+        restrict_to(whole, ("topics",))
 
 
 @pytest.mark.filterwarnings("ignore::fairpo._checks.FairPOWarning")

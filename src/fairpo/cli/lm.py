@@ -138,7 +138,9 @@ def _train(
 ) -> None:
     from fairpo.cli.lm_show import step_bars
     from fairpo.cli.show import print_json, say
+    from fairpo.generation.evaluation import PER_TOKEN
     from fairpo.generation.language_models import load_language_model
+    from fairpo.generation.quiet import quiet_transformers
     from fairpo.generation.runs import (
         FILE,
         describe_run,
@@ -180,6 +182,8 @@ def _train(
         trainer = train_language_model(
             loaded, data, parts["validation"], arguments, on_step=partial(show, method)
         )
+    with quiet_transformers():
+        measured = trainer.evaluate()
     run = describe_run(
         trainer,
         start=plan.model,
@@ -193,9 +197,13 @@ def _train(
     improved = [trainer.attribute_names[place] for place in trainer.groups.privileged]
     named = improved if privileged is not None else []
     if as_json:
-        print_json({"run": str(plan.out), "method": method, "privileged": named})
+        metrics = {name: value for name, value in measured.items() if name.startswith("eval_")}
+        told = {"run": str(plan.out), "method": method, "privileged": named}
+        print_json({**told, "validation": metrics})
         return
     say(f"{trainer.state.global_step} steps{_last_loss(run.log_history)}")
+    share = 100 * measured[f"eval_{PER_TOKEN}"]
+    say(f"validation: the chosen completion is likelier per token in {share:.1f}% of pairs")
     print(f"{method}{', privileged ' + ', '.join(named) if named else ''}: {plan.out}")
 
 
