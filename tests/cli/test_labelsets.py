@@ -1,6 +1,7 @@
 """``fairpo labelsets`` from training to figures, and its mistakes."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -57,10 +58,18 @@ def test_evaluation_of_the_run_and_its_reference(folder):
     found = json.loads(done.stdout)
     assert found["n_rows"] == 100
     for model in ("reference", "fairpo-dpo"):
-        assert 0 <= found[model]["coverage"]["privileged"] <= 1
-        assert found[model]["log_likelihood"]["all"] < 0
+        covered = found["models"][model]["coverage"]["privileged"]
+        assert 0 <= covered["low"] <= covered["value"] <= covered["high"] <= 1
+        assert found["models"][model]["log_likelihood"]["all"]["high"] < 0
+    before, after = (found["models"][model]["log_likelihood"]["all"] for model in found["models"])
+    change = found["differences"]["fairpo-dpo"]["log_likelihood"]["all"]
+    assert change["value"] == pytest.approx(after["value"] - before["value"])
+    assert change["low"] <= change["value"] <= change["high"]
     table = fairpo("labelsets", "evaluate", "run", "small.npz", "--k", "2", cwd=folder)
-    assert "true set covered" in table.stdout and "fairpo-dpo" in table.stdout
+    assert "95% intervals" in table.stdout
+    (row,) = re.findall(r"true set covered +│ all +│ (.*)", table.stdout)
+    interval = r"[+-]?[\d.]+ \[[+-]?[\d.]+, [+-]?[\d.]+\]"
+    assert re.fullmatch(rf"{interval} +│ {interval} +│ {interval} *│?", row)
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,9 @@ def test_a_file_says_what_flags_say_and_flags_stand_over_it(folder):
     assert list(found["methods"]) == ["sft", "fairpo-dpo"] and found["seeds"] == [0]
     shown = fairpo(*words, "--set", "beta=0.2", "--n-resamples", "20", cwd=folder)
     assert "pairs: reward accuracy on test pairs, 1 seed" in shown.stdout
-    assert shown.stdout.splitlines()[-1] == "compared"
+    assert shown.stdout.splitlines()[-1] == "compared/report.html"
+    page = (folder / "compared" / "report.html").read_text()
+    assert "reward accuracy" in page and "fairpo-dpo" in page
 
 
 def test_verses_are_judged_by_their_own_programs(tmp_path):

@@ -12,6 +12,7 @@ from fairpo._checks import FairPOFileError
 from fairpo.cli import app
 from fairpo.models.checkpoint import verify_checksums, write_checksums
 from tests.report.examples import EVIL, example, study_of, sweep_of, with_evidence
+from tests.report.language_examples import compared, write_folder
 
 runner = CliRunner()
 
@@ -48,6 +49,16 @@ def test_every_format_is_made_without_torch(tmp_path, metrics):
     for path in paths:
         with open(path) as file:
             assert file.read().startswith("<svg")
+
+
+def test_a_comparison_of_language_models_without_torch(tmp_path):
+    folder = write_folder(compared(), tmp_path / "cmp")
+    for kind in ("html", "markdown", "svg"):
+        found = without_torch("report", folder, "--format", kind)
+        assert found.returncode == 0, found.stderr
+    assert (folder / "report.html").read_text().startswith("<!doctype html>")
+    assert (folder / "report.md").read_text().startswith("# verses: sft, dpo, fairpo-dpo")
+    assert len(list((folder / "figures").iterdir())) == 9
 
 
 def test_png_and_another_place(tmp_path):

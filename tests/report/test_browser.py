@@ -10,6 +10,7 @@ import pytest
 from fairpo.report import render_report
 from fairpo.report.evidence import confusion_rows, score_rows
 from tests.report.examples import EVIL, example, study_of, sweep_of, with_evidence
+from tests.report.language_examples import compared
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 BROWSER = next(filter(None, map(shutil.which, NAMES)), None)
@@ -33,6 +34,12 @@ PAGES = {
     "without evidence": example(),
     "study": STUDY,
     "sensitivity": SENSITIVITY,
+    "language models": compared(evil=True),
+    "many language models": compared(
+        ("sft", "dpo", "group-dro", "fairpo-dpo/fixed-weights", "fairpo-dpo", "fairpo-cpo"),
+        [f"desire-for-attribute-{k}" for k in range(12)],
+        ["desire-for-attribute-1", "desire-for-attribute-5"],
+    ),
 }
 
 
@@ -221,8 +228,20 @@ def test_a_variant_is_chosen_found_and_reached(opened):
     page.wait_for_function("document.getElementById('variant-1').open")
 
 
+def test_samples_are_found_and_run_nothing(opened):
+    page = opened(PAGES["language models"])
+    assert EVIL in page.inner_text("#sample-table tbody tr:first-child th")
+    assert EVIL in page.inner_text("#sample-table tbody tr:nth-child(2) td")
+    page.fill("#find-sample", "NUMBER 3")
+    assert column(page, "sample-table", 0) == ["write about the cat, number 3 :"]
+    completion = PAGES["language models"]["samples"][3]["completions"]["fairpo-dpo"]
+    assert column(page, "sample-table", 3)[0].startswith(completion)
+    page.fill("#find-sample", "")
+    assert len(column(page, "sample-table", 0)) == 8
+
+
 def test_every_control_and_picture_has_a_name(opened):
-    for metrics in (PAGES["comparison"], STUDY):
+    for metrics in (PAGES["comparison"], STUDY, PAGES["language models"]):
         page = opened(metrics)
         open_all(page)
         unnamed = page.evaluate(
@@ -242,9 +261,10 @@ def luminance(colour):
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
+@pytest.mark.parametrize("name", ["comparison", "language models"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_can_be_read_on_its_ground(opened, scheme):
-    page = opened(PAGES["comparison"], color_scheme=scheme)
+def test_text_can_be_read_on_its_ground(opened, scheme, name):
+    page = opened(PAGES[name], color_scheme=scheme)
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (luminance(ground) < 0.1) == (scheme == "dark")
     for place in ("p", ".soft", "caption", "td", "figcaption", ".role-axis-label text"):

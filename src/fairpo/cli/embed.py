@@ -15,17 +15,8 @@ from fairpo.cli import options
 def embed(
     data: options.Data,
     out: Annotated[Path, typer.Option(help="Folder of the store; an unfinished one goes on.")],
-    backbone: Annotated[
-        str | None,
-        typer.Option(
-            help="digits, a folder, or a name on the hub. Default: ViT-Base/16 for images, MiniLM "
-            "for texts."
-        ),
-    ] = None,
-    pooling: Annotated[
-        str | None,
-        typer.Option(help="cls or mean; images take cls where there is one, texts mean."),
-    ] = None,
+    backbone: options.Backbone = None,
+    pooling: options.Pooling = None,
     dtype: Annotated[str, typer.Option(help="fp32, bf16 or autocast.")] = "fp32",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     batch_size: Annotated[int, typer.Option(min=1, help="Items a forward pass.")] = 32,
@@ -49,18 +40,19 @@ def embed(
     Stopped at any moment, the same command goes on. Under torchrun or accelerate each process
     embeds its share of the files.
     """
+    from fairpo.cli.backbones import default_backbone, quieten_transformers
     from fairpo.cli.show import count_bar, print_json, say
     from fairpo.data.embed import check_embedding, embed_data
     from fairpo.models.backbones import DIGITS, load_backbone
 
     options.set_threads(threads)
-    _quieten_transformers()
+    quieten_transformers()
     told = options.data_options(reading, format_name, data_root, label_xml, fetch)
     if unlabelled:
         told = told.model_copy(update={"unlabelled": True})
     loaded = options.load(data, told)
     kind = check_embedding(loaded, out).kind
-    name = backbone or (DIGITS if data == DIGITS else _default(kind))
+    name = backbone or (DIGITS if data == DIGITS else default_backbone(kind))
     rank, world_size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     if device == "auto" and "LOCAL_RANK" in os.environ:
         device = _own_device(int(os.environ["LOCAL_RANK"]))
@@ -106,23 +98,6 @@ def embed(
         f"{done.n_rows} rows x {done.n_features} features: {out} "
         f"({done.n_done} embedded now{by}, {rate:.1f} {kind}s/s)"
     )
-
-
-def _default(kind: str) -> str:
-    from fairpo.models.pretrained import DEFAULT_IMAGE, DEFAULT_TEXT
-
-    return DEFAULT_TEXT if kind == "text" else DEFAULT_IMAGE
-
-
-def _quieten_transformers() -> None:
-    """One progress bar is enough: ours."""
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    try:
-        from transformers.utils import logging
-    except ImportError:  # the digits backbone needs none
-        return
-    logging.disable_progress_bar()
 
 
 def _own_device(local_rank: int) -> str:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from fairpo.data import MultiLabelData
     from fairpo.labelsets import SetConstraints
     from fairpo.labelsets.folder import SetRun
+    from fairpo.labelsets.intervals import Interval, SetComparison
 
 app = typer.Typer(
     help="Generate label sets for inputs that several of them fit.", no_args_is_help=True
@@ -49,6 +50,8 @@ def train(
         typer.Option(help="likelihood, or a method over pairs such as fairpo-dpo."),
     ] = "likelihood",
     privileged: options.Privileged = "rarest:20%",
+    backbone: options.Backbone = None,
+    pooling: options.Pooling = None,
     settings: options.Settings = None,
     seed: Annotated[int, typer.Option(min=0, help="Of initial weights, order and draws.")] = 0,
     device: options.Device = None,
@@ -61,7 +64,11 @@ def train(
     overwrite: options.Overwrite = False,
     as_json: options.Json = False,
 ) -> None:
-    """Train a reference by likelihood, and a method over pairs of sets from it."""
+    """Train a reference by likelihood, and a method over pairs of sets from it.
+
+    Images and texts are embedded first, by --backbone, into the cache.
+    """
+    from fairpo.cli.backbones import embedded
     from fairpo.cli.show import epoch_line, print_json, say
     from fairpo.groups import parse_privileged
     from fairpo.labelsets.fit import fit_label_sets
@@ -73,8 +80,9 @@ def train(
     network, training, pairs = _settings(settings, {"seed": seed, "device": device})
     rule = parse_privileged(privileged)
     told = options.data_options(reading, format_name, data_root, label_xml, fetch)
+    loaded = embedded(options.load(data, told), backbone, pooling, device, fetch)
     run = fit_label_sets(
-        options.load(data, told),
+        loaded,
         rule,
         method,
         network,
@@ -113,6 +121,7 @@ def sample(
         list[str] | None,
         typer.Option(help="Labels of which a set has one at most; repeatable."),
     ] = None,
+    backbone: options.BackboneNow = None,
     format_name: options.Format = None,
     data_root: options.DataRoot = None,
     label_xml: options.LabelXml = None,
@@ -129,6 +138,7 @@ def sample(
 
     from fairpo._checks import file_error
     from fairpo._files import write_atomic
+    from fairpo.cli.backbones import embedded_as_the_run
     from fairpo.cli.show import print_json
     from fairpo.data.base import feature_rows
     from fairpo.labelsets import NetworkSets, SetConstraints, load_set_run
@@ -148,7 +158,8 @@ def sample(
     )
     told = options.data_options(reading, format_name, data_root, label_xml, fetch)
     told = options.as_the_run(told, loaded, alone=True, unlabelled=True)
-    rows = align_features(options.load(data, told, as_it_is=True), loaded)
+    read = options.load(data, told, as_it_is=True)
+    rows = align_features(embedded_as_the_run(read, loaded, backbone, fetch), loaded)
     readable = np.setdiff1d(np.arange(rows.n_rows), rows.unreadable)
     features = feature_rows(rows.features, readable)
     model = NetworkSets(loaded.generator, rules)
@@ -184,6 +195,7 @@ def evaluate(
     ] = None,
     k: _K = 5,
     seed: Annotated[int, typer.Option(min=0, help="Of the draws.")] = 0,
+    backbone: options.BackboneNow = None,
     format_name: options.Format = None,
     data_root: options.DataRoot = None,
     label_xml: options.LabelXml = None,
@@ -194,11 +206,13 @@ def evaluate(
 ) -> None:
     """Measure a run and its reference on test rows: coherence, diversity, coverage, calibration.
 
-    On ambiguous-digits they are compared with the true distribution over sets.
+    With 95% intervals by a paired bootstrap over rows, and that of the difference. On
+    ambiguous-digits they are compared with the true distribution over sets.
     """
+    from fairpo.cli.backbones import embedded_as_the_run
     from fairpo.cli.show import print_json
     from fairpo.data.base import feature_rows
-    from fairpo.labelsets import NetworkSets, evaluate_sets, load_set_run
+    from fairpo.labelsets import NetworkSets, compare_sets, load_set_run, measure_sets
     from fairpo.training.alignment import align_features, align_labels
 
     options.set_threads(threads)
@@ -208,11 +222,11 @@ def evaluate(
     if not source:
         raise value_error("DATA", must="be given: this run was saved without", got="none")
     read = options.load(source, options.held_out_options(loaded, data, told))
+    read = embedded_as_the_run(read, loaded, backbone, fetch)
     aligned: MultiLabelData = align_labels(align_features(read, loaded), loaded)
     rows = aligned.rows("test")
-    figures = {}
-    for name, network in _models(loaded).items():
-        figures[name] = evaluate_sets(
+    measured = {
+        name: measure_sets(
             NetworkSets(network),
             feature_rows(aligned.features, rows),
             aligned.targets_of(rows),
@@ -221,38 +235,49 @@ def evaluate(
             seed=seed,
             truth=_truth(source, rows),
         )
+        for name, network in _models(loaded).items()
+    }
+    clusters = None if aligned.clusters is None else aligned.clusters[rows]
+    found = compare_sets(measured, clusters=clusters)
     if as_json:
-        defined = {
-            name: {
-                metric: {group: None if value != value else value for group, value in each.items()}
-                for metric, each in values.items()
-            }
-            for name, values in figures.items()
-        }
-        print_json({"data": aligned.name, "n_rows": len(rows), "k": k, **defined})
+        print_json({"data": aligned.name, "n_rows": len(rows), "k": k, **found.to_dict()})
         return
-    print_figures(f"{run} on {len(rows)} rows of {aligned.name}, k = {k}", figures)
+    print_comparison(f"{run} on {len(rows)} rows of {aligned.name}, k = {k}", found)
 
 
-def print_figures(title: str, figures: dict[str, dict[str, dict[str, float]]]) -> None:
-    """Print metrics x groups, a column a model; shares in points."""
+def print_comparison(title: str, found: SetComparison) -> None:
+    """Print metrics x groups, a column a model and a difference; shares in points."""
     from rich.console import Console
     from rich.table import Table
 
     from fairpo.cli.show import GROUP_TITLES
 
-    table = Table("points; sets; nats", "", *figures, title=title, pad_edge=False)
-    first = next(iter(figures.values()))
+    differences = {
+        f"{name} - {next(iter(found.models))}": each for name, each in found.differences.items()
+    }
+    table = Table(
+        "points; sets; nats",
+        "",
+        *found.models,
+        *differences,
+        title=f"{title}, {found.level:.0%} intervals",
+        pad_edge=False,
+    )
+    first = next(iter(found.models.values()))
     for metric, (words, scale) in METRICS.items():
         for group in first.get(metric, ()):
-            cells = []
-            for values in figures.values():
-                value = values[metric][group]
-                cells.append(
-                    "-" if value != value else f"{scale * value:.{1 if scale > 1 else 3}f}"
-                )
+            cells = [_cell(each[metric][group], scale, "") for each in found.models.values()]
+            cells += [_cell(each[metric][group], scale, "+") for each in differences.values()]
             table.add_row(words, GROUP_TITLES.get(group, group), *cells)
-    Console(highlight=False).print(table)
+    Console(highlight=False, width=None if Console().is_terminal else 120).print(table)
+
+
+def _cell(found: Interval, scale: int, sign: str) -> str:
+    """A value with its interval: points to a tenth, sets and nats to a hundredth."""
+    if found.value != found.value:
+        return "-"
+    value, low, high = (f"{scale * part:{sign}.{1 if scale > 1 else 2}f}" for part in found)
+    return f"{value} \\[{low}, {high}]"
 
 
 def _models(run: SetRun) -> dict[str, Any]:

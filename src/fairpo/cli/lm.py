@@ -98,7 +98,7 @@ def compare(plan: ComparePlan, *, fetch: bool, overwrite: bool, as_json: bool) -
 
 
 def conduct_comparison(plan: ComparePlan, *, fetch: bool, overwrite: bool) -> dict[str, Any]:
-    """Run a comparison with progress on stderr, and write what it found."""
+    """Run a comparison with progress on stderr, and write what it found and its page."""
     import shlex
     import sys
 
@@ -106,6 +106,7 @@ def conduct_comparison(plan: ComparePlan, *, fetch: bool, overwrite: bool) -> di
     from fairpo.cli.show import say
     from fairpo.generation.comparison import run_comparison
     from fairpo.generation.comparison_figures import summarise_comparison
+    from fairpo.report import write_report
 
     try:
         with step_bars() as show:
@@ -113,7 +114,9 @@ def conduct_comparison(plan: ComparePlan, *, fetch: bool, overwrite: bool) -> di
     except KeyboardInterrupt:
         say(f"stopped; the same command without --overwrite goes on in {plan.out}.")
         raise typer.Exit(130) from None
-    return summarise_comparison(compared, "fairpo " + shlex.join(sys.argv[1:]))
+    found = summarise_comparison(compared, "fairpo " + shlex.join(sys.argv[1:]))
+    write_report(plan.out)
+    return found
 
 
 def show_comparison(found: dict[str, Any], out: Path, as_json: bool) -> None:
@@ -127,7 +130,7 @@ def show_comparison(found: dict[str, Any], out: Path, as_json: bool) -> None:
         print_lm_comparison(found)
         for note in (*found["data"]["notes"], *found["notes"]):
             say(f"note: {note}.")
-        print(f"{out}")
+        print(f"{out / 'report.html'}")
     if found["failed"]:
         say(f"{len(found['failed'])} trials failed; the same command tries them again.")
         raise typer.Exit(1)

@@ -79,6 +79,23 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on s
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a run in the output folder.")]
 Out = Annotated[Path, _OUT]
 OutUnlessResumed = Annotated[Path | None, _OUT]
+Backbone = Annotated[
+    str | None,
+    typer.Option(
+        help="digits, a folder, or a name on the hub. Default: ViT-Base/16 for images, MiniLM "
+        "for texts."
+    ),
+]
+BackboneNow = Annotated[
+    str | None,
+    typer.Option(
+        "--backbone", help="Where the run's backbone lies now; where it lay in training by default."
+    ),
+]
+Pooling = Annotated[
+    str | None,
+    typer.Option(help="cls or mean; images take cls where there is one, texts mean."),
+]
 Device = Annotated[
     str | None, typer.Option(help="auto, cpu or cuda: where to train; auto by default.")
 ]

@@ -1,4 +1,4 @@
-"""``fairpo report``: the report of a finished run or study, made again from its files."""
+"""``fairpo report``: the report of a finished run, study or comparison, made from its files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import typer
 
 
 def report(
-    folder: Annotated[Path, typer.Argument(help="Folder of a run or study.")],
+    folder: Annotated[
+        Path, typer.Argument(help="Folder of a run or study, or of `fairpo lm compare`.")
+    ],
     kind: Annotated[
         Literal["html", "markdown", "svg", "png"],
         typer.Option(
@@ -25,7 +27,7 @@ def report(
         ),
     ] = None,
 ) -> None:
-    """Make the report of a run or study again from its files; nothing is trained or loaded."""
+    """Make the report of a run, study or comparison from its files; nothing is trained."""
     from fairpo.report import write_figures, write_markdown, write_report
 
     if kind == "html":

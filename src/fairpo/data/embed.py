@@ -191,13 +191,7 @@ def check_embedding(data: MultiLabelData, folder: Path) -> Items:
     ------
     FairPOFileError, FairPOValueError
     """
-    if data.items is None or len(data.items) == 0:
-        raise value_error(
-            f"DATA ({data.name})",
-            must="hold images or texts",
-            got=f"{data.n_features} features",
-            do="They need no embedding.",
-        )
+    items = require_items(data)
     try:
         left_over = folder.exists() and [
             entry.name for entry in folder.iterdir() if not entry.name.endswith(".tmp")
@@ -206,6 +200,23 @@ def check_embedding(data: MultiLabelData, folder: Path) -> Items:
         raise file_error(folder, f"is not a folder that can be read ({error.strerror})") from error
     if left_over and not is_store(folder):
         raise file_error(folder, "is not empty and not a store", "Choose another folder.")
+    return items
+
+
+def require_items(data: MultiLabelData) -> Items:
+    """Return the images or texts of a data set; features alone are refused.
+
+    Raises
+    ------
+    FairPOValueError
+    """
+    if data.items is None or len(data.items) == 0:
+        raise value_error(
+            f"DATA ({data.name})",
+            must="hold images or texts",
+            got=f"{data.n_features} features",
+            do="They need no embedding.",
+        )
     return data.items
 
 
@@ -242,7 +253,7 @@ def _prepare(
     state = StoreState(
         name=data.name,
         source=data.kind or data.name,
-        source_digest=_source_digest(data, items),
+        source_digest=source_digest(data, items),
         backbone=backbone.identity,
         dtype="bf16" if backbone.identity["dtype"] == "bf16" else "fp32",
         n_rows=data.n_rows,
@@ -297,7 +308,7 @@ def _check_same(folder: Path, state: StoreState) -> None:
             )
 
 
-def _source_digest(data: MultiLabelData, items: Items) -> str:
+def source_digest(data: MultiLabelData, items: Items) -> str:
     """Digest of the items, the targets, the splits and all names of rows."""
     digest = hashlib.sha256(items.fingerprint().encode())
     targets = sparse.csr_array(data.targets)

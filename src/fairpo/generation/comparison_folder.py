@@ -8,7 +8,8 @@
 - ``logs.jsonl``: a line for each method, seed and logged step, with every metric that was logged;
 - ``samples.jsonl``: of seed 0, at most 200 prompts, each with ``prompt``, ``completions`` (method
   to text) and ``verdicts`` (method to attribute to verdict over sft: 1 won, 0 lost, 0.5 tied, null
-  none).
+  none);
+- ``report.html``: made of the three, by the command line.
 
 A trial is there whole or not at all, and is known by a digest of what it depends on: what was
 done is not done again, and a comparison that was stopped goes on.

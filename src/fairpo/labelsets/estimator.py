@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from fairpo._checks import build_settings, check_same_length, value_error
 from fairpo.data.base import Missing, dense_targets
+from fairpo.data.embedded import embed_texts
 from fairpo.data.labels import LabelForm, read_labels
 from fairpo.groups import LabelGroups, parse_privileged
 from fairpo.labelsets.beam import WIDTH
@@ -23,6 +25,9 @@ from fairpo.labelsets.generator import GeneratorSettings, LabelSetGenerator
 from fairpo.labelsets.inference import NetworkSets
 from fairpo.labelsets.sets import GeneratedSets
 from fairpo.labelsets.settings import SetTrainingSettings
+from fairpo.models.backbone import Backbone
+from fairpo.models.backbones import backbone_of, load_backbone
+from fairpo.training.alignment import check_same_backbone
 from fairpo.training.estimator_base import MultiLabelEstimator
 
 Constraints = SetConstraints | Mapping[str, Any] | None
@@ -55,6 +60,10 @@ class FairPOLabelSetGenerator(MultiLabelEstimator):
     batch_size : int, default 256
     width : int, default 128
         Units of every hidden layer.
+    backbone : str or Backbone, optional
+        What turns texts into features: a folder or a name in the local cache of the hub, loaded
+        at each call; or one that :func:`fairpo.models.backbones.load_backbone` loaded. ``X`` may
+        then be a list of texts, in ``fit`` and everywhere else. Frozen: it is not trained.
     random_state : int, RandomState or None, default 0
         Of training and of draws; ``None`` draws a seed.
     objective_settings : mapping, optional
@@ -70,6 +79,9 @@ class FairPOLabelSetGenerator(MultiLabelEstimator):
     label_names_ : tuple of str
     groups_ : LabelGroups
     n_features_in_ : int
+        Width of the embeddings, where ``X`` was texts.
+    backbone_ : dict or None
+        What made the features, where ``X`` was texts.
     history_ : list of dict
         One record an epoch.
     notes_ : list of str
@@ -105,6 +117,7 @@ class FairPOLabelSetGenerator(MultiLabelEstimator):
         reference_epochs: int = 60,
         batch_size: int = 256,
         width: int = 128,
+        backbone: str | Backbone | None = None,
         random_state: int | np.random.RandomState | None = 0,
         objective_settings: Mapping[str, Any] | None = None,
         training_settings: Mapping[str, Any] | None = None,
@@ -118,6 +131,7 @@ class FairPOLabelSetGenerator(MultiLabelEstimator):
         self.reference_epochs = reference_epochs
         self.batch_size = batch_size
         self.width = width
+        self.backbone = backbone
         self.random_state = random_state
         self.objective_settings = objective_settings
         self.training_settings = training_settings
@@ -128,13 +142,13 @@ class FairPOLabelSetGenerator(MultiLabelEstimator):
 
         Parameters
         ----------
-        X : array, sparse matrix or DataFrame, shape (rows, features)
+        X : array, sparse matrix or DataFrame, shape (rows, features); or list of texts
         y : indicator matrix (rows, labels), dense, sparse or DataFrame; lists of names; or 1-d
 
         Raises
         ------
         FairPOValueError
-            Bad input or options, told before any work.
+            Bad input or options, told before any work; texts without a backbone.
         """
         features = self._features(X, reset=True)
         targets, self._form = read_labels(y, self.missing)
@@ -152,6 +166,7 @@ class FairPOLabelSetGenerator(MultiLabelEstimator):
             GeneratorSettings, {"width": self.width, **(self.generator_settings or {})}
         )
         data, notes = self._hold_out(features, targets, self._form.names, training.seed)
+        data = replace(data, backbone=self.backbone_)
         run = fit_label_sets(
             data, rule, self.method, settings, training, options=self.objective_settings
         )
@@ -251,6 +266,7 @@ class FairPOLabelSetGenerator(MultiLabelEstimator):
             reference_epochs=training.reference_epochs,
             batch_size=training.batch_size,
             width=run.config.generator.width,
+            backbone=run.backbone["name"] if run.backbone else None,
             random_state=training.seed,
             objective_settings=run.config.options or None,
             training_settings=training.model_dump(),
@@ -259,8 +275,41 @@ class FairPOLabelSetGenerator(MultiLabelEstimator):
         names = run.label_names
         model._form = LabelForm("indicator", names, np.arange(len(names)), np.dtype(int))
         model.n_features_in_ = run.config.n_features
+        model.backbone_ = run.backbone
         model._take(run)
         return model
+
+    def _features(self, X: Any, *, reset: bool) -> NDArray[np.float64]:
+        """Check features; embed texts on the way."""
+        made: dict[str, Any] | None = None
+        if is_texts(X):
+            if not reset:
+                check_is_fitted(self)
+            backbone = self._loaded_backbone(None if reset else self.backbone_)
+            made = backbone.identity
+            if not reset and self.backbone_ is not None:
+                check_same_backbone("X", made, self.backbone_)
+            X = embed_texts(list(X), backbone)
+        features = super()._features(X, reset=reset)
+        if reset:
+            self.backbone_: dict[str, Any] | None = made
+        return features
+
+    def _loaded_backbone(self, known: dict[str, Any] | None) -> Backbone:
+        """Load what embeds texts, as it was in training where that is known."""
+        if self.backbone is None:
+            raise value_error(
+                "X",
+                must="be features",
+                got="texts",
+                do="Name what embeds them, such as backbone='path/to/model'.",
+            )
+        if not isinstance(self.backbone, str):
+            return self.backbone
+        device = (self.training_settings or {}).get("device", "auto")
+        if known is None:
+            return load_backbone(self.backbone, kind="text", device=device)
+        return backbone_of(known, name=self.backbone, device=device)
 
     def _take(self, run: SetRun) -> None:
         """Keep weights as NumPy arrays: they pickle, copy and compare like any attribute."""
@@ -281,6 +330,7 @@ class FairPOLabelSetGenerator(MultiLabelEstimator):
             self.groups_,
             self._network(self.weights_),
             self._network(self.reference_weights_),
+            backbone=self.backbone_,
             history=self.history_,
             notes=self.notes_,
         )
@@ -295,6 +345,13 @@ class FairPOLabelSetGenerator(MultiLabelEstimator):
         if isinstance(constraints, Mapping):
             constraints = SetConstraints.from_names(self.label_names_, **constraints)
         return NetworkSets(self._network(self.weights_), constraints)
+
+
+def is_texts(X: Any) -> bool:
+    """Whether these are texts: one dimension, and each entry a str."""
+    if isinstance(X, str) or getattr(X, "ndim", 1) != 1 or not hasattr(X, "__len__"):
+        return False
+    return len(X) > 0 and all(isinstance(text, str) for text in X)
 
 
 def _arrays(network: LabelSetGenerator) -> dict[str, NDArray[Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,11 +14,55 @@ from fairpo.groups import LabelGroups
 from fairpo.labelsets.inference import SetModel
 from fairpo.metrics import RowTerms
 from fairpo.metrics import label_sets as metrics
+from fairpo.metrics.ranking import Floats, divide_defined
 
 if TYPE_CHECKING:
     from fairpo.data.ambiguous_digits import SetDistributions
 
+CALIBRATION_ERROR = "calibration_error"
+
 SetFigures = dict[str, dict[str, float]]
+
+
+@dataclass(frozen=True)
+class MeasuredSets:
+    """What each row adds to each metric of a model of sets.
+
+    Parameters
+    ----------
+    terms : dict of metric to dict of group to RowTerms
+        Of n rows. A metric is the sum of its numerators (n, 1) by that of its denominators (n, 1);
+        the calibration error's numerators are gaps (n, bins), whose sums count without their sign.
+    """
+
+    terms: dict[str, dict[str, RowTerms]]
+
+    def figures(self) -> SetFigures:
+        """Values over all rows; NaN where undefined."""
+        return {
+            metric: {
+                group: float(value_of(metric, *(term.sum(axis=0) for term in terms)))
+                for group, terms in of_groups.items()
+            }
+            for metric, of_groups in self.terms.items()
+        }
+
+
+def value_of(metric: str, numerators: Floats, denominators: Floats) -> Floats:
+    """Value of a metric from sums over rows.
+
+    Parameters
+    ----------
+    metric : str
+    numerators : float array, shape (1, ...), of the calibration error (bins, ...)
+    denominators : float array, shape (1, ...)
+
+    Returns
+    -------
+    float64 array, shape (...)
+    """
+    sums = np.abs(numerators).sum(axis=0) if metric == CALIBRATION_ERROR else numerators[0]
+    return divide_defined(sums, denominators[0])
 
 
 def evaluate_sets(
@@ -61,6 +106,24 @@ def evaluate_sets(
         ``log_likelihood`` of the true set and ``divergence`` from the truth, in nats, over all
         labels only. ``possible``, ``log_chance`` and ``divergence`` need the truth.
     """
+    return measure_sets(model, features, targets, groups, k=k, seed=seed, truth=truth).figures()
+
+
+def measure_sets(
+    model: SetModel,
+    features: Features,
+    targets: NDArray[np.int8],
+    groups: LabelGroups,
+    *,
+    k: int = 5,
+    seed: int = 0,
+    truth: SetDistributions | None = None,
+) -> MeasuredSets:
+    """Measure a model of sets row by row; see :func:`evaluate_sets`.
+
+    For intervals, and for differences between models on the same rows
+    (:func:`fairpo.labelsets.intervals.compare_sets`).
+    """
     check_same_length({"X": int(features.shape[0]), "Y": len(targets)})
     if not len(targets):
         raise value_error("the rows to evaluate", must="be at least 1", got=0)
@@ -68,7 +131,7 @@ def evaluate_sets(
     found = model.most_probable(features, k)
     every = np.ones(drawn.shape[:2], dtype=bool)
     known = np.asarray((targets >= 0).all(axis=1))
-    figures: SetFigures = {}
+    measured: dict[str, dict[str, RowTerms]] = {}
     parts = {"all": np.arange(targets.shape[1]), **groups.as_mapping()}
     if truth is None:
         true_of = (found.sets == (targets == 1)[:, None]).all(axis=2).astype(np.float64)
@@ -77,31 +140,35 @@ def evaluate_sets(
     for name, labels in parts.items():
         sets, best, true = drawn[:, :, labels], found.sets[:, :, labels], targets[:, labels]
         f1 = metrics.set_f1(best, found.present, true)
-        values = {
-            "distinct": float(metrics.distinct(sets, every).mean()),
-            "jaccard_distance": _mean(metrics.jaccard_distance(sets, every)),
-            "coverage": _mean(metrics.coverage(best, found.present, true)),
-            "first_f1": _mean(metrics.first_f1(f1)),
-            "best_f1": _mean(metrics.best_f1(f1, found.present)),
+        terms = {
+            "distinct": _per_row(metrics.distinct(sets, every)),
+            "jaccard_distance": metrics.jaccard_distance(sets, every),
+            "coverage": metrics.coverage(best, found.present, true),
+            "first_f1": metrics.first_f1(f1),
+            "best_f1": metrics.best_f1(f1, found.present),
         }
         if truth is not None:
             of_draws = metrics.chances(sets, truth.sets[:, :, labels], truth.probs)
-            values["possible"] = _mean(metrics.possible(of_draws, every))
-            values["log_chance"] = _mean(metrics.log_chance(of_draws, every))
+            terms["possible"] = metrics.possible(of_draws, every)
+            terms["log_chance"] = metrics.log_chance(of_draws, every)
         counted = found.present & known[:, None]
         if name != "all":
             counted = counted & best.any(axis=2)
-        calibration = metrics.set_calibration(found.probs, true_of, counted)
-        values["calibration_error"], values["brier"] = calibration
-        for metric, value in values.items():
-            figures.setdefault(metric, {})[name] = value
+        gaps, squares, counts = metrics.calibration_terms(found.probs, true_of, counted)
+        terms[CALIBRATION_ERROR] = RowTerms(gaps, counts)
+        terms["brier"] = RowTerms(squares, counts)
+        for metric, each in terms.items():
+            measured.setdefault(metric, {})[name] = each
     likelihood = model.log_probs(features, (targets == 1)[:, None])[:, 0]
-    figures["log_likelihood"] = {"all": float(likelihood[known].mean()) if known.any() else np.nan}
+    measured["log_likelihood"] = {"all": _per_row(likelihood, known)}
     if truth is not None:
         logs = model.log_probs(features, truth.sets)
-        figures["divergence"] = {"all": float(metrics.divergence(truth.probs, logs).mean())}
-    return figures
+        measured["divergence"] = {"all": _per_row(metrics.divergence(truth.probs, logs))}
+    return MeasuredSets(measured)
 
 
-def _mean(terms: RowTerms) -> float:
-    return float(terms.mean()[0])
+def _per_row(values: NDArray[np.generic], known: NDArray[np.bool_] | None = None) -> RowTerms:
+    """A value a row, and whether it counts."""
+    counted = np.ones(len(values), dtype=bool) if known is None else known
+    numerators = np.where(counted, values, 0.0).astype(np.float64)
+    return RowTerms(numerators[:, None], counted[:, None].astype(np.float64))

@@ -24,6 +24,7 @@ from fairpo.metrics.bootstrap import (
     bootstrap_label_ap,
     bootstrap_means,
     bootstrap_metrics,
+    bootstrap_sums,
     percentile_interval,
     weighted_average_precision,
 )
@@ -85,6 +86,7 @@ __all__ = [
     "bootstrap_label_ap",
     "bootstrap_means",
     "bootstrap_metrics",
+    "bootstrap_sums",
     "brier",
     "check_scores",
     "decide",

@@ -228,12 +228,44 @@ def bootstrap_means(
     """
     columns = values.reshape(len(values), -1)
     known = ~np.isnan(columns)
-    unit_of_row = units_of_rows(clusters, len(values))
-    sums = sum_by_unit(np.hstack([np.where(known, columns, 0.0), known]), unit_of_row)
-    means = np.empty((columns.shape[1], n_resamples))
-    for block, parts in _weight_blocks(len(sums), n_resamples, seed):
-        means[:, block] = divide_defined(*np.split(weigh(sums, parts), 2))
-    return means.reshape(*values.shape[1:], n_resamples)
+    terms = np.hstack([np.where(known, columns, 0.0), known])
+    sums = bootstrap_sums(terms, clusters=clusters, n_resamples=n_resamples, seed=seed)
+    return divide_defined(*np.split(sums, 2)).reshape(*values.shape[1:], n_resamples)
+
+
+def bootstrap_sums(
+    terms: Floats,
+    *,
+    clusters: NDArray[Any] | None = None,
+    n_resamples: int = 1000,
+    seed: int = 0,
+) -> Floats:
+    """Resample the rows and add up terms that each row has for itself.
+
+    For metrics that are made of sums in a way of their own, such as a calibration error.
+
+    Parameters
+    ----------
+    terms : float array, shape (n, K)
+        Finite.
+    clusters, n_resamples, seed
+        As in :func:`bootstrap_metrics`, and with the same resamples.
+
+    Returns
+    -------
+    float64 array, shape (K, n_resamples)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> bootstrap_sums(np.ones((5, 1)), n_resamples=3)
+    array([[5., 5., 5.]])
+    """
+    by_unit = sum_by_unit(terms, units_of_rows(clusters, len(terms)))
+    sums = np.empty((terms.shape[1], n_resamples))
+    for block, parts in _weight_blocks(len(by_unit), n_resamples, seed):
+        sums[:, block] = weigh(by_unit, parts)
+    return sums
 
 
 def percentile_interval(

@@ -188,6 +188,41 @@ def best_f1(f1: Floats, present: NDArray[np.bool_]) -> RowTerms:
     return RowTerms(_column(np.where(empty, 0.0, best)), _column(~empty))
 
 
+class CalibrationTerms(NamedTuple):
+    """Sums that make up the calibration of sets, a row each.
+
+    Attributes
+    ----------
+    gaps : float array, shape (n, n_bins)
+        Probability minus truth, over the row's sets in each bin.
+    squares : float array, shape (n, 1)
+        (probability - truth)^2, over the row's sets.
+    counts : float array, shape (n, 1)
+        The row's sets.
+    """
+
+    gaps: Floats
+    squares: Floats
+    counts: Floats
+
+
+def calibration_terms(
+    probs: Floats, truth: Floats, counted: NDArray[np.bool_], n_bins: int = N_BINS
+) -> CalibrationTerms:
+    """Compare set probabilities with the truth, row by row; see :func:`set_calibration`."""
+    if n_bins < 1:
+        raise value_error("n_bins", must="be at least 1", got=n_bins)
+    n_rows = len(probs)
+    gap = np.where(counted, probs.astype(np.float64) - truth, 0.0)
+    place = np.searchsorted(np.linspace(0.0, 1.0, n_bins + 1)[1:-1], probs)
+    flat = (np.arange(n_rows)[:, None] * n_bins + place).ravel()
+    summed = np.bincount(flat, gap.ravel(), minlength=n_rows * n_bins)
+    gaps = np.asarray(summed, dtype=np.float64)
+    return CalibrationTerms(
+        gaps.reshape(n_rows, n_bins), _column((gap**2).sum(axis=1)), _column(counted.sum(axis=1))
+    )
+
+
 def set_calibration(
     probs: Floats, truth: Floats, counted: NDArray[np.bool_], n_bins: int = N_BINS
 ) -> SetCalibration:
@@ -208,14 +243,12 @@ def set_calibration(
     -------
     SetCalibration; NaN where no set counts.
     """
-    if n_bins < 1:
-        raise value_error("n_bins", must="be at least 1", got=n_bins)
-    said, true = probs[counted].astype(np.float64), truth[counted].astype(np.float64)
-    if not said.size:
+    gaps, squares, counts = (
+        term.sum(axis=0) for term in calibration_terms(probs, truth, counted, n_bins)
+    )
+    if not counts[0]:
         return SetCalibration(np.nan, np.nan)
-    place = np.searchsorted(np.linspace(0.0, 1.0, n_bins + 1)[1:-1], said)
-    gaps = np.bincount(place, said - true, minlength=n_bins)
-    return SetCalibration(float(np.abs(gaps).sum() / said.size), float(np.mean((said - true) ** 2)))
+    return SetCalibration(float(np.abs(gaps).sum() / counts[0]), float(squares[0] / counts[0]))
 
 
 def _column(values: NDArray[np.generic]) -> Floats:

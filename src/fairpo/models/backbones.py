@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -71,6 +71,39 @@ def load_backbone(
 
     return load_pretrained(
         name, kind=kind, pooling=pooling, dtype=checked, device=place, fetch=fetch
+    )
+
+
+def backbone_of(
+    identity: Mapping[str, Any],
+    *,
+    name: str | None = None,
+    device: str = "auto",
+    fetch: bool = False,
+) -> Backbone:
+    """Load the backbone that made some embeddings, to make more of them.
+
+    Parameters
+    ----------
+    identity : mapping
+        Of a store or a run: what the backbone's ``identity`` was.
+    name : str, optional
+        Where it lies now; where it lay then when not given.
+    device, fetch
+        See :func:`load_backbone`.
+
+    Raises
+    ------
+    FairPOFileError
+        It is not there any more.
+    """
+    pooling = identity.get("pooling")
+    return load_backbone(
+        name or str(identity["name"]),
+        pooling=None if pooling == "none" else pooling,
+        dtype=identity.get("dtype", "fp32"),
+        device=device,
+        fetch=fetch,
     )
 
 

@@ -138,7 +138,9 @@ def per_label(
     return styled(chart.add_params(view), f"{text}: {', '.join(views)}")
 
 
-def trace(rows: list[dict[str, Any]], groups: list[str], title: str) -> alt.Chart:
+def trace(
+    rows: list[dict[str, Any]], groups: list[str], title: str, colours: list[str] | None = None
+) -> alt.Chart:
     """Draw a quantity of each group over the training of one method, a thin line a seed.
 
     Parameters
@@ -149,6 +151,8 @@ def trace(rows: list[dict[str, Any]], groups: list[str], title: str) -> alt.Char
         All groups, in their order: it fixes their colours and dashes.
     title : str
         Of the quantity. A "weight" is drawn from 0 to 1.
+    colours : list of str, optional
+        Of each group, where it is not one of labels or attributes.
     """
     scale = alt.Scale(domain=[0, 1]) if title == "weight" else alt.Scale(zero=True, nice=True)
     dashes = alt.Scale(domain=groups, range=group_dashes(groups))
@@ -158,7 +162,7 @@ def trace(rows: list[dict[str, Any]], groups: list[str], title: str) -> alt.Char
         .encode(
             alt.X("epoch:Q", title=None, axis=alt.Axis(tickCount=4, grid=False)),
             alt.Y("value:Q", title=None, scale=scale, axis=alt.Axis(tickCount=3, minExtent=30)),
-            color=_group_colour(groups),
+            color=_group_colour(groups, colours=colours),
             strokeDash=alt.StrokeDash("group:N", scale=dashes, legend=None),
             detail="seed:N",
             tooltip=["group:N", "seed:N", *_numbers("epoch", "value")],
@@ -271,8 +275,10 @@ def group_scales(groups: list[str]) -> tuple[alt.Color, alt.Shape]:
     return _group_colour(groups, legend), _group_shape(groups, legend)
 
 
-def _group_colour(groups: list[str], legend: alt.Legend | None = None) -> alt.Color:
-    scale = alt.Scale(domain=groups, range=group_colours(groups))
+def _group_colour(
+    groups: list[str], legend: alt.Legend | None = None, colours: list[str] | None = None
+) -> alt.Color:
+    scale = alt.Scale(domain=groups, range=colours or group_colours(groups))
     return alt.Color("group:N", title=None, scale=scale, legend=legend)
 
 

@@ -14,14 +14,15 @@ import vl_convert
 from fairpo._checks import file_error
 from fairpo._files import write_atomic
 from fairpo.report.comparison import comparison_charts
-from fairpo.report.files import make_from
+from fairpo.report.files import is_language_models, make_from
+from fairpo.report.language_models import language_charts
 from fairpo.report.variants import variants_charts
 
 WIDTH, NARROW = 640, 320
 """Pixels; narrow are the pictures that stand side by side on the page."""
 
 _SCALE = 2  # of PNG: two pixels where the page has one
-_SIDE_BY_SIDE = ("weight-", "loss-", "scores-", "calibration-", "setting-")
+_SIDE_BY_SIDE = ("weight-", "loss-", "reward-", "scores-", "calibration-", "setting-")
 
 
 def write_figures(folder: Path, kind: Literal["svg", "png"], out: Path | None = None) -> list[Path]:
@@ -32,7 +33,7 @@ def write_figures(folder: Path, kind: Literal["svg", "png"], out: Path | None = 
     Parameters
     ----------
     folder : Path
-        Of a run or study.
+        Of a run or study, or of a comparison of language models.
     kind : "svg" or "png"
     out : Path, optional
         Folder of the pictures, made where it is missing; ``figures`` in the folder when not given.
@@ -40,7 +41,7 @@ def write_figures(folder: Path, kind: Literal["svg", "png"], out: Path | None = 
     Raises
     ------
     FairPOFileError
-        ``metrics.json`` is missing or broken, or a file cannot be written.
+        Figures are missing or broken, or a file cannot be written.
     """
     drawn = make_from(folder, lambda metrics: list(draw(metrics, kind)))
     place = out or folder / "figures"
@@ -55,8 +56,7 @@ def write_figures(folder: Path, kind: Literal["svg", "png"], out: Path | None = 
 
 def draw(metrics: dict[str, Any], kind: Literal["svg", "png"]) -> Iterable[tuple[str, bytes]]:
     """Name and content of the file of each picture."""
-    charts = variants_charts(metrics) if "variants" in metrics else comparison_charts(metrics)
-    for name, chart in charts.items():
+    for name, chart in _charts(metrics).items():
         spec = json.dumps(_sized(name, chart), allow_nan=False)
         version = ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
         if kind == "svg":
@@ -64,6 +64,12 @@ def draw(metrics: dict[str, Any], kind: Literal["svg", "png"]) -> Iterable[tuple
         else:
             content = vl_convert.vegalite_to_png(spec, vl_version=version, scale=_SCALE)
         yield f"{_file_name(name)}.{kind}", content
+
+
+def _charts(metrics: dict[str, Any]) -> dict[str, alt.TopLevelMixin]:
+    if is_language_models(metrics):
+        return language_charts(metrics)
+    return variants_charts(metrics) if "variants" in metrics else comparison_charts(metrics)
 
 
 def _sized(name: str, chart: Any) -> dict[str, Any]:

@@ -9,9 +9,11 @@ from typing import Any, TypeVar
 
 from jinja2 import UndefinedError
 
-from fairpo._checks import file_error
+from fairpo._checks import FairPOFileError, file_error
 
 METRICS = "metrics.json"
+COMPARISON, LOGS, SAMPLES = "comparison.json", "logs.jsonl", "samples.jsonl"
+"""Of a comparison of language models."""
 
 Made = TypeVar("Made")
 
@@ -22,19 +24,46 @@ _FAULTS = (ValueError, LookupError, TypeError, AttributeError, UndefinedError)
 def make_from(folder: Path, make: Callable[[dict[str, Any]], Made]) -> Made:
     """Make something of the figures of a folder.
 
+    Those of a run or study are in ``metrics.json``; those of a comparison of language models in
+    ``comparison.json``, to which the lines of ``logs.jsonl`` and ``samples.jsonl`` are added as
+    ``logs`` and ``samples``.
+
     Raises
     ------
     FairPOFileError
-        ``metrics.json`` is missing or broken, or does not hold what is needed.
+        A file is missing or broken, or does not hold what is needed.
     """
-    source = folder / METRICS
+    compared = (folder / COMPARISON).is_file()
+    source = folder / (COMPARISON if compared else METRICS)
+    figures = _read(source, json.loads)
+    if compared:
+        added = {name: _read(folder / name, _lines) for name in (LOGS, SAMPLES)}
+        figures = {**figures, "logs": added[LOGS], "samples": added[SAMPLES]}
     try:
-        text = source.read_text(encoding="utf-8")
+        return make(figures)
+    except _FAULTS as error:
+        raise _foreign(source, error) from error
+
+
+def is_language_models(figures: dict[str, Any]) -> bool:
+    """Whether these are the figures of a comparison of language models."""
+    return "samples" in figures
+
+
+def _read(source: Path, parse: Callable[[str], Any]) -> Any:
+    try:
+        return parse(source.read_text(encoding="utf-8"))
     except OSError as error:
         raise file_error(source, f"cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
         raise file_error(source, f"cannot be read ({error.reason})") from error
-    try:
-        return make(json.loads(text))
-    except _FAULTS as error:
-        raise file_error(source, f"does not hold the figures of a report ({error!r})") from error
+    except ValueError as error:
+        raise _foreign(source, error) from error
+
+
+def _lines(text: str) -> list[Any]:
+    return [json.loads(line) for line in text.split("\n") if line.strip()]
+
+
+def _foreign(source: Path, error: Exception) -> FairPOFileError:
+    return file_error(source, f"does not hold the figures of a report ({error!r})")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from fairpo._files import write_atomic
 from fairpo._titles import METRIC_TITLES
 from fairpo.report.evidence import evidence_content
-from fairpo.report.files import make_from
+from fairpo.report.files import is_language_models, make_from
+from fairpo.report.language_markdown import language_models_markdown
+from fairpo.report.markdown_text import escaped, made_by, table
 from fairpo.report.rows import (
     changed_rows,
     claim_rows,
@@ -22,7 +24,6 @@ from fairpo.report.verdicts import lead, method_verdict
 from fairpo.report.wording import points, probability, signed, words
 
 _SHORT = {"privileged": "P", "non_privileged": "N"}
-_TEXT, _NUMBER = "---", "--:"
 
 
 def write_markdown(folder: Path, out: Path | None = None) -> Path:
@@ -31,14 +32,14 @@ def write_markdown(folder: Path, out: Path | None = None) -> Path:
     Parameters
     ----------
     folder : Path
-        Of a run or study.
+        Of a run or study, or of a comparison of language models.
     out : Path, optional
         The file; ``report.md`` in the folder when not given.
 
     Raises
     ------
     FairPOFileError
-        ``metrics.json`` is missing or broken, or the file cannot be written.
+        Figures are missing or broken, or the file cannot be written.
     """
     text = make_from(folder, render_markdown)
     path = out or folder / "report.md"
@@ -52,9 +53,12 @@ def render_markdown(metrics: dict[str, Any]) -> str:
     Parameters
     ----------
     metrics : dict
-        The content of ``metrics.json``.
+        The figures, as :func:`fairpo.report.files.make_from` reads them.
     """
-    parts = _of_study(metrics) if "variants" in metrics else _of_comparison(metrics)
+    if is_language_models(metrics):
+        parts = language_models_markdown(metrics)
+    else:
+        parts = _of_study(metrics) if "variants" in metrics else _of_comparison(metrics)
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -82,16 +86,16 @@ def comparison_markdown(metrics: dict[str, Any]) -> str:
             "" if back is None or row["epoch"] == "last" else f"{back:.0%}",
         ]
         rows.append(start + [_cell(row["cells"][key]) for key in keys])
-    return _table(["method", "epoch", "back", *heads], rows, n_text=3)
+    return table(["method", "epoch", "back", *heads], rows, n_text=3)
 
 
 def _of_comparison(metrics: dict[str, Any]) -> Iterable[str]:
     best = largest_rise(metrics)
     found = lead(metrics, best)
-    yield f"# {_escaped(metrics['title'])}"
-    yield _escaped(found["before"] + found["method"] + found["after"])
+    yield f"# {escaped(metrics['title'])}"
+    yield escaped(found["before"] + found["method"] + found["after"])
     verdicts = [method_verdict(metrics, row) for row in changed_rows(metrics)]
-    yield "\n".join(f"- **{_escaped(v['method'])}**: {_escaped(v['text'])}" for v in verdicts)
+    yield "\n".join(f"- **{escaped(v['method'])}**: {escaped(v['text'])}" for v in verdicts)
     yield "## What each method did"
     yield _how(metrics)
     yield comparison_markdown(metrics)
@@ -100,20 +104,20 @@ def _of_comparison(metrics: dict[str, Any]) -> Iterable[str]:
     yield from _calibration(metrics, best)
     yield from _slices(metrics, best)
     yield from _notes(metrics)
-    yield _made_by(metrics)
+    yield made_by(metrics)
 
 
 def _of_study(study: dict[str, Any]) -> Iterable[str]:
     first = study["variants"][0]["metrics"]
     rows = variant_rows(study)
     groups = list(rows[0]["cells"]) if rows else []
-    yield f"# {_escaped(study['title'])}"
+    yield f"# {escaped(study['title'])}"
     yield "\n".join(
-        f"- **{_escaped(t['method'])}**: {_escaped(t['text'])}" for t in tallies(study, rows)
+        f"- **{escaped(t['method'])}**: {escaped(t['text'])}" for t in tallies(study, rows)
     )
     yield "## All variants"
     yield f"{_how(first)} Nothing is corrected over variants: of many, some stand out by chance."
-    yield _table(
+    yield table(
         ["variant", "method", "back", "labels in P", *(f"mAP {_SHORT.get(g, g)}" for g in groups)],
         [
             [row["variant"], row["method"], row["back"], str(row["labels"])]
@@ -123,10 +127,10 @@ def _of_study(study: dict[str, Any]) -> Iterable[str]:
         n_text=3,
     )
     for variant in study["variants"]:
-        yield f"## {_escaped(variant['name'])}"
+        yield f"## {escaped(variant['name'])}"
         yield comparison_markdown(variant["metrics"])
     yield from _notes(study)
-    yield _made_by(study)
+    yield made_by(study)
 
 
 def _notes(metrics: dict[str, Any]) -> Iterable[str]:
@@ -134,13 +138,7 @@ def _notes(metrics: dict[str, Any]) -> Iterable[str]:
     notes = [*(sweep["notes"] if sweep else []), *metrics["notes"]]
     if notes:
         yield "## Notes"
-        yield "\n".join(f"- {_escaped(note)}" for note in notes)
-
-
-def _made_by(metrics: dict[str, Any]) -> str:
-    # An indented block: no text inside can end it.
-    command = "\n".join(f"    {line}" for line in metrics["command"].splitlines())
-    return f"Made by fairpo {metrics['version']}:\n\n{command}"
+        yield "\n".join(f"- {escaped(note)}" for note in notes)
 
 
 def _how(metrics: dict[str, Any]) -> str:
@@ -167,7 +165,7 @@ def _tests(metrics: dict[str, Any]) -> Iterable[str]:
         f"({claims['n_permutations']:,} swaps, Holm over methods), selected epoch. Tests are of "
         "the models that were trained: those of another seed may differ by more."
     )
-    yield _table(
+    yield table(
         ["method", *(f"{_SHORT.get(g, g)} against {o}" for o in opponents for g in groups)],
         [
             [row["method"], *(_test(c) for cells in row["cells"][: len(opponents)] for c in cells)]
@@ -191,7 +189,7 @@ def _labels(metrics: dict[str, Any]) -> Iterable[str]:
     heads = ["label", "group", "train", "test", "reference", *(name for name, _, _ in views)]
     yield "## Each label"
     yield "Average precision in points, and its change."
-    yield _table(
+    yield table(
         heads,
         [
             [row["label"], row["group"], str(row["train_positives"]), str(row["test_positives"])]
@@ -216,7 +214,7 @@ def _calibration(metrics: dict[str, Any], best: dict[str, Any] | None) -> Iterab
     if evidence["warnings"]:
         yield "## Warning signs"
         yield "\n".join(
-            f"- **{_escaped(sign['method'])}**, {sign['kind']}: {_escaped(sign['text'])}"
+            f"- **{escaped(sign['method'])}**, {sign['kind']}: {escaped(sign['text'])}"
             for sign in evidence["warnings"]
         )
     groups = [group["name"] for group in metrics["groups"]]
@@ -228,7 +226,7 @@ def _calibration(metrics: dict[str, Any], best: dict[str, Any] | None) -> Iterab
     ]
     yield "## Calibration"
     yield "In points, test rows of one seed; 0 is best."
-    yield _table(
+    yield table(
         ["model", *(f"{METRIC_TITLES[key]} {_SHORT.get(g, words(g))}, {k}" for g, key, k in parts)],
         [
             [name, *(points(by_group[group][kind][key], 2) for group, key, kind in parts)]
@@ -249,7 +247,7 @@ def _slices(metrics: dict[str, Any], best: dict[str, Any] | None) -> Iterable[st
     )
     for one in evidence["slices"]:
         titles = [key.split("/") for key in one["keys"]]
-        yield _table(
+        yield table(
             [one["column"], "model", "rows", *(f"positives {_SHORT.get(g, g)}" for g in groups)]
             + [f"{METRIC_TITLES[metric]} {_SHORT.get(group, group)}" for metric, group in titles],
             [
@@ -266,23 +264,6 @@ def _changed(cell: dict[str, Any], is_reference: bool) -> str:
     text = points(cell["value"])
     bare = is_reference or cell["change"] is None
     return text if bare else f"{text} {signed(cell['change'])}"
-
-
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, n_text: int = 1) -> str:
-    """A table whose first columns are text; every cell is escaped."""
-    kinds = [_TEXT] * n_text + [_NUMBER] * (len(heads) - n_text)
-    lines = [_line(heads), "|" + "|".join(kinds) + "|"]
-    return "\n".join([*lines, *(_line(row) for row in rows)])
-
-
-def _line(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(_escaped(cell) for cell in cells) + " |"
-
-
-def _escaped(text: str) -> str:
-    """Text that cannot end a cell or begin a tag."""
-    one_line = " ".join(str(text).split("\n"))
-    return one_line.replace("|", r"\|").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _cell(cell: dict[str, Any]) -> str:

@@ -41,14 +41,14 @@ def by_variant(
         axis=alt.Axis(labelLimit=200, grid=True, ticks=False, domain=False),
     )
     offset = alt.YOffset("method:N", scale=alt.Scale(domain=methods))
-    look = _OfMethod.of(methods)
+    look = OfMethod.of(methods)
     scale = alt.Scale(padding=10)  # a point at an end stays clear of the names
     x = alt.X("difference:Q", title=title, scale=scale, axis=alt.Axis(format="+~g", tickCount=6))
     tooltip = ["variant:N", "method:N", "epoch:N", *_numbers("difference", "low", "high")]
     zero = alt.Chart(alt.Data(values=[{"zero": 0}])).mark_rule(color=_GREY, strokeDash=[4, 3])
     chart = alt.layer(
         zero.encode(x="zero:Q"),
-        _whiskers(points).encode(alt.X("low:Q"), y, x2="high:Q", yOffset=offset, color=look.colour),
+        whiskers(points).encode(alt.X("low:Q"), y, x2="high:Q", yOffset=offset, color=look.colour),
         _points(base, look, x=x, y=y, yOffset=offset, tooltip=tooltip),
     )
     height = len(variants) * max(24, _LINE * len(methods) + 8)
@@ -80,13 +80,13 @@ def by_value(
         points = [{**point, "value": str(point["value"])} for point in points]
         x = alt.X("value:N", title=words(setting), sort=values, axis=alt.Axis(labelAngle=0))
     base = alt.Chart(alt.Data(values=points))
-    look = _OfMethod.of(methods)
+    look = OfMethod.of(methods)
     y = alt.Y("difference:Q", title=None, axis=alt.Axis(format="+~g", minExtent=34))
     tooltip = ["method:N", "epoch:N", "value:N", *_numbers("difference", "low", "high")]
     zero = alt.Chart(alt.Data(values=[{"zero": 0}])).mark_rule(color=_GREY, strokeDash=[4, 3])
     chart = alt.layer(
         zero.encode(y="zero:Q"),
-        _whiskers(points).encode(x, alt.Y("low:Q"), y2="high:Q", color=look.colour),
+        whiskers(points).encode(x, alt.Y("low:Q"), y2="high:Q", color=look.colour),
         base.mark_line(strokeWidth=1.5, opacity=0.8).encode(x, y, color=look.colour),
         _points(base, look, x=x, y=y, tooltip=tooltip),
     ).properties(width="container", height=190)
@@ -127,7 +127,7 @@ def label_changes(rows: list[dict[str, Any]], groups: list[str]) -> alt.LayerCha
     return styled(chart, "Change of average precision of each label by its training positives")
 
 
-class _OfMethod(NamedTuple):
+class OfMethod(NamedTuple):
     """What tells methods apart."""
 
     colour: alt.Color
@@ -135,10 +135,13 @@ class _OfMethod(NamedTuple):
     shape: alt.Shape
 
     @classmethod
-    def of(cls, methods: list[str]) -> _OfMethod:
+    def of(cls, methods: list[str], drawn: list[str] | None = None) -> OfMethod:
+        """Colours and shapes in the order of the methods, with a legend of those drawn."""
         colours = [METHOD_COLOURS[k % len(METHOD_COLOURS)] for k in range(len(methods))]
         shapes = [_SHAPES[k % len(_SHAPES)] for k in range(len(methods))]
-        legend = alt.Legend(orient="top", title=None, columns=4, symbolStrokeWidth=1.6)
+        names = methods if drawn is None else drawn
+        look = {"orient": "top", "title": None, "columns": 4, "symbolStrokeWidth": 1.6}
+        legend = alt.Legend(values=names, **look)
         scale = alt.Scale(domain=methods, range=colours)
         return cls(
             alt.Color("method:N", legend=legend, scale=scale),
@@ -147,7 +150,7 @@ class _OfMethod(NamedTuple):
         )
 
 
-def _points(base: alt.Chart, look: _OfMethod, **channels: Any) -> alt.Chart:
+def _points(base: alt.Chart, look: OfMethod, **channels: Any) -> alt.Chart:
     """Points, open where the reference was returned."""
     opacity = alt.condition("datum.returned", alt.value(0), alt.value(1))
     marks = base.mark_point(size=48, opacity=1, strokeWidth=1.6)
@@ -156,7 +159,7 @@ def _points(base: alt.Chart, look: _OfMethod, **channels: Any) -> alt.Chart:
     )
 
 
-def _whiskers(points: list[dict[str, Any]]) -> alt.Chart:
+def whiskers(points: list[dict[str, Any]]) -> alt.Chart:
     """The points that have an interval."""
     known = [point for point in points if point["low"] is not None]
     return alt.Chart(alt.Data(values=known)).mark_rule(opacity=0.6, strokeWidth=1.4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -52,7 +53,8 @@ def align_features(data: MultiLabelData, run: TrainedRun) -> MultiLabelData:
         A column of the run is not there, a category is new, or the numbers of features differ.
     """
     data.require_features()
-    _check_backbone(data, run)
+    if data.backbone is not None and run.backbone is not None:
+        check_same_backbone(f"DATA ({data.name})", data.backbone, run.backbone)
     if data.feature_names is None or run.feature_names is None:
         if data.n_features != run.config.n_features:
             raise value_error(
@@ -87,17 +89,26 @@ def align_features(data: MultiLabelData, run: TrainedRun) -> MultiLabelData:
     return replace(data, features=features, feature_names=run.feature_names, notes=notes)
 
 
-def _check_backbone(data: MultiLabelData, run: TrainedRun) -> None:
-    """Refuse embeddings by another backbone: of the same width they would score nonsense."""
-    if data.backbone is None or run.backbone is None:
-        return
+def check_same_backbone(what: str, made: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+    """Refuse embeddings by another backbone: of the same width they would score nonsense.
+
+    Parameters
+    ----------
+    what : str
+        What was embedded, for the error.
+    made, known : mapping
+        What made these embeddings, and those of the training.
+
+    Raises
+    ------
+    FairPOValueError
+    """
     for key in ("revision", "pooling", "preprocessing"):
-        if data.backbone.get(key) != run.backbone.get(key):
+        if made.get(key) != known.get(key):
             raise value_error(
-                f"DATA ({data.name})",
-                must=f"be embedded as the run's, by {run.backbone.get('name')} ({key} "
-                f"{run.backbone.get(key)})",
-                got=f"{data.backbone.get('name')} ({key} {data.backbone.get(key)})",
+                what,
+                must=f"be embedded as the run's, by {known.get('name')} ({key} {known.get(key)})",
+                got=f"{made.get('name')} ({key} {made.get(key)})",
             )
 
 
