@@ -1,6 +1,7 @@
 """``fairpo lm`` as a user types it: from fine-tuning to a table, by flags and by a file."""
 
 import json
+import sys
 
 import pytest
 import yaml
@@ -159,3 +160,13 @@ def test_an_unknown_key_of_a_file_is_answered_with_the_nearest(tmp_path):
     (tmp_path / "it.yaml").write_text("method: dpo\nout: x\n")
     done = fairpo("lm", "compare", "--config", "it.yaml", cwd=tmp_path)
     assert done.returncode == 2 and "Did you mean 'methods'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words", [("lm", "sft", "verses", "--out", "x"), ("demo", "--generation", "--out", "x")]
+)
+def test_without_transformers_the_extra_is_named(tmp_path, monkeypatch, words):
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    done = fairpo(*words, cwd=tmp_path)
+    assert done.returncode == 2 and 'pip install "fairpo[generation]"' in done.stderr
+    assert not (tmp_path / "x").exists()

@@ -53,11 +53,13 @@ def demo(
 
 
 def _generation(out: Path, seeds: int, as_json: bool) -> None:
+    from fairpo._optional import require
     from fairpo.cli.lm import conduct_comparison, show_comparison
     from fairpo.cli.show import say
     from fairpo.generation.comparison_folder import is_other
     from fairpo.generation.plans import ComparePlan
 
+    require("transformers", extra="generation", purpose="language models")
     options.set_threads(1)
     plan = ComparePlan(out=out, seeds=seeds, **OF_GENERATION)
     say("verses about animals, asked for with six attributes; rhyme and clean are privileged")

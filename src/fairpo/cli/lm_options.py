@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 import typer
 
 from fairpo._checks import build_settings, file_error, unknown_name, value_error
+from fairpo._optional import require
 from fairpo.cli import options
 
 if TYPE_CHECKING:
@@ -47,7 +48,9 @@ def lm_command(
         file = given.pop("config")
         common = {name: given.pop(name) for name in ("fetch", "overwrite", "as_json")}
         options.set_threads(given.pop("threads"))
-        run(read_plan(plan, file, _told(given, positional)), **common)
+        told = read_plan(plan, file, _told(given, positional))
+        require("transformers", extra="generation", purpose="language models")
+        run(told, **common)
 
     parameters = [
         _parameter(name, field, name in positional) for name, field in _in_order(plan, positional)
