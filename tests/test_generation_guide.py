@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.command import fairpo
+
 GUIDE = (Path(__file__).parents[1] / "docs" / "generation.md").read_text()
 SECTIONS = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", GUIDE, flags=re.DOTALL | re.MULTILINE))
 
@@ -65,3 +67,44 @@ def test_every_option_of_training_it_names_exists():
         assert f"| `{name}` |" in training, name
     for name in PAIR_ABLATIONS:
         assert f"`/{name}`" in training, name
+
+
+QUICK = {
+    "sft": ("--set", "max_steps=2"),
+    "train": ("--set", "max_steps=2", "--set", "precompute_ref_log_probs=false"),
+    "evaluate": ("--n-resamples", "20"),
+}
+
+
+def test_the_commands_step_by_step_run_as_they_stand(tmp_path):
+    text = SECTIONS["Command line"]
+    blocks_of_text = re.findall(r"```\n(.*?)```", text, flags=re.DOTALL)
+    block = next(found for found in blocks_of_text if "fairpo lm sft" in found)
+    commands = [line.split()[1:] for line in block.splitlines() if line.startswith("fairpo lm")]
+    assert {words[1] for words in commands} == {"sft", "train", "generate", "evaluate", "init"}
+    for words in commands:
+        done = fairpo(*words, *QUICK.get(words[1], ()), cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+
+
+def test_the_demo_is_the_comparison_that_the_page_shows():
+    from fairpo.cli.demo import OF_GENERATION
+
+    told = SECTIONS["Command line"]
+    methods = ",".join(OF_GENERATION["methods"])
+    assert f"compare verses --methods {methods} --privileged {OF_GENERATION['privileged']}" in told
+    assert f"--max-new-tokens {OF_GENERATION['max_new_tokens']}" in told
+
+
+def test_every_option_and_setting_of_the_command_line_it_names_exists():
+    from fairpo.generation.plans import PLANS
+    from fairpo.generation.training import OF_TINY
+
+    told = SECTIONS["Command line"]
+    known = {name for plan in PLANS.values() for name in plan.model_fields}
+    others = {"fetch", "overwrite", "set", "data_option", "config", "command", "generation"}
+    for name in re.findall(r"--([a-z][a-z-]+)", told):
+        assert name.replace("-", "_") in {*known, *others}, name
+    assert "SFT 5e-3 for 10 epochs, pairs 2e-4 for 2" in told.replace("\n", " ")
+    assert (OF_TINY["sft"]["learning_rate"], OF_TINY["sft"]["num_train_epochs"]) == (5e-3, 10)
+    assert (OF_TINY["pairs"]["learning_rate"], OF_TINY["pairs"]["num_train_epochs"]) == (2e-4, 2)

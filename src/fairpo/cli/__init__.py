@@ -16,6 +16,7 @@ from fairpo.cli.demo import demo
 from fairpo.cli.embed import embed
 from fairpo.cli.evaluate import evaluate
 from fairpo.cli.labelsets import app as labelsets_app
+from fairpo.cli.lm import app as lm_app
 from fairpo.cli.methods import methods
 from fairpo.cli.predict import predict
 from fairpo.cli.report import report
@@ -51,6 +52,7 @@ for command in (
     app.command()(command)
 app.add_typer(data_app, name="data")
 app.add_typer(labelsets_app, name="labelsets")
+app.add_typer(lm_app, name="lm")
 app.add_typer(study_app, name="study", help="Run studies from files that say all of them.")
 
 

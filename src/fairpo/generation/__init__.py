@@ -13,7 +13,12 @@ in the library: privileged attributes are improved, the others held to the refer
 - :mod:`~fairpo.generation.judges`: who says which completion is better: programs, a reward model,
   a language model, people;
 - :mod:`~fairpo.generation.win_rates`: models compared by a judge, group by group;
-- :mod:`~fairpo.generation.implicit_reward`: a policy's own reward on held-out pairs.
+- :mod:`~fairpo.generation.implicit_reward`: a policy's own reward on held-out pairs;
+- :mod:`~fairpo.generation.language_models`: models by name, the tiny one among them, and
+  :mod:`~fairpo.generation.runs`, what a trained one is on disk;
+- :mod:`~fairpo.generation.decoding`: what a model writes;
+- :mod:`~fairpo.generation.plans`: options of ``fairpo lm``; and
+  :mod:`~fairpo.generation.comparison`: methods compared on the same pairs and prompts.
 
 Importing it imports none of the heavy packages: each name is loaded when it is first used.
 """
@@ -23,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fairpo.generation.config import FairPOGenerationConfig as FairPOGenerationConfig
+    from fairpo.generation.decoding import write_completions as write_completions
     from fairpo.generation.implicit_reward import (
         length_normalised_margins as length_normalised_margins,
     )
@@ -33,6 +39,10 @@ if TYPE_CHECKING:
     from fairpo.generation.judges.llm import LLMJudge as LLMJudge
     from fairpo.generation.judges.oracle import OracleJudge as OracleJudge
     from fairpo.generation.judges.reward_model import RewardModelJudge as RewardModelJudge
+    from fairpo.generation.language_models import load_language_model as load_language_model
+    from fairpo.generation.pair_scores import score_pairs as score_pairs
+    from fairpo.generation.plans import ComparePlan as ComparePlan
+    from fairpo.generation.plans import DecodingSettings as DecodingSettings
     from fairpo.generation.preferences import PreferencePairs as PreferencePairs
     from fairpo.generation.ratings import pairs_from_ratings as pairs_from_ratings
     from fairpo.generation.readers import PairOptions as PairOptions
@@ -44,6 +54,8 @@ if TYPE_CHECKING:
     from fairpo.generation.win_rates import judge_models as judge_models
 
 _HOME = {
+    "ComparePlan": "fairpo.generation.plans",
+    "DecodingSettings": "fairpo.generation.plans",
     "FairPOGenerationConfig": "fairpo.generation.config",
     "FairPOGenerationTrainer": "fairpo.generation.trainer",
     "HumanLabels": "fairpo.generation.judges.human",
@@ -55,6 +67,7 @@ _HOME = {
     "RewardModelJudge": "fairpo.generation.judges.reward_model",
     "WinRates": "fairpo.generation.win_rates",
     "judge_models": "fairpo.generation.win_rates",
+    "load_language_model": "fairpo.generation.language_models",
     "length_normalised_margins": "fairpo.generation.implicit_reward",
     "load_pairs": "fairpo.generation.readers",
     "make_verses": "fairpo.generation.verses",
@@ -62,6 +75,8 @@ _HOME = {
     "read_pairs": "fairpo.generation.readers",
     "reference_margins": "fairpo.generation.implicit_reward",
     "reward_accuracy": "fairpo.generation.implicit_reward",
+    "score_pairs": "fairpo.generation.pair_scores",
+    "write_completions": "fairpo.generation.decoding",
 }
 
 __all__ = sorted(_HOME)

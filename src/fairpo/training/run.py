@@ -273,8 +273,18 @@ def exact_logit_blocks(
         yield LogitBlock(at, exact(block, scores).numpy())
 
 
-def check_output(folder: Path, *, overwrite: bool) -> None:
+def check_output(
+    folder: Path, *, overwrite: bool, marks: tuple[str, ...] = (CONFIG, METRICS)
+) -> None:
     """Refuse, before any work, a folder that holds something or cannot be written.
+
+    Parameters
+    ----------
+    folder : Path
+    overwrite : bool
+        Whether a run that is there is to be replaced.
+    marks : tuple of str
+        Files of which any says that the folder is a run.
 
     Raises
     ------
@@ -288,7 +298,7 @@ def check_output(folder: Path, *, overwrite: bool) -> None:
     entries = list(folder.iterdir()) if folder.is_dir() else []
     if any(not entry.name.endswith((".tmp", ".lock")) for entry in entries):
         unfinished = (folder / UNFINISHED).is_dir()
-        ours = unfinished or any((folder / name).is_file() for name in (CONFIG, METRICS))
+        ours = unfinished or any((folder / name).is_file() for name in marks)
         if not ours:
             raise file_error(
                 folder, "is not empty and does not hold a run", "Choose another folder."
@@ -321,12 +331,19 @@ def check_writable(folder: Path) -> None:
         raise file_error(folder, "cannot be written", "Choose a folder you may write to.")
 
 
-def write_folder(folder: Path, fill: Callable[[Path], None], *, overwrite: bool) -> None:
+def write_folder(
+    folder: Path,
+    fill: Callable[[Path], None],
+    *,
+    overwrite: bool,
+    marks: tuple[str, ...] = (CONFIG, METRICS),
+) -> None:
     """Write a folder so that it is there whole or not at all.
 
     ``fill`` writes into a folder beside it, which is sealed and then renamed into place.
+    ``marks`` are those of :func:`check_output`.
     """
-    check_output(folder, overwrite=overwrite)
+    check_output(folder, overwrite=overwrite, marks=marks)
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     try:
         shutil.rmtree(temporary, ignore_errors=True)

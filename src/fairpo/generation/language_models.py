@@ -1,0 +1,91 @@
+"""Language models by name: the tiny one, a folder, a finished run, or one of the hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fairpo._checks import FairPOError, file_error
+from fairpo._optional import require
+from fairpo.generation.preferences import PreferencePairs
+from fairpo.generation.readers import EMBEDDED
+from fairpo.generation.texts import plain_text
+from fairpo.generation.tiny import TINY, LanguageModel, make_tiny
+from fairpo.generation.tokens import check_tokenizer
+from fairpo.models.checkpoint import CHECKSUMS, verify_checksums
+from fairpo.models.pretrained import adapters_from, not_loaded
+
+
+def load_language_model(
+    name: str, pairs: PreferencePairs | None = None, *, fetch: bool = False, seed: int = 0
+) -> LanguageModel:
+    """Load a causal language model and its tokenizer.
+
+    Parameters
+    ----------
+    name : str
+        ``tiny``, made on the spot; a folder that ``save_pretrained`` or ``fairpo lm`` wrote; or a
+        name on the hub.
+    pairs : PreferencePairs, optional
+        Training pairs, on whose texts the tokenizer of ``tiny`` is trained.
+    fetch : bool
+        Whether a model may be downloaded.
+    seed : int
+        Of the weights of ``tiny``.
+
+    Raises
+    ------
+    FairPOFileError
+        No such model here, or its files are damaged.
+    FairPOValueError
+        Its tokenizer has no pad or no end token.
+    FairPOImportError
+        transformers is not installed.
+
+    Notes
+    -----
+    No code that a model's folder brings is ever run, and no pickle is loaded.
+    """
+    if name == TINY and pairs is not None:
+        return make_tiny(_texts(pairs), _vocabulary(pairs), seed)
+    if name == TINY:
+        raise file_error(name, "is made of training pairs, and is not trained yet")
+    transformers = require("transformers", extra="generation", purpose="language models")
+    if (Path(name) / CHECKSUMS).is_file():
+        verify_checksums(Path(name))
+    where = {"local_files_only": not fetch, "trust_remote_code": False}
+    from fairpo.generation.quiet import quiet_transformers
+
+    try:
+        with quiet_transformers():
+            model, found = transformers.AutoModelForCausalLM.from_pretrained(
+                name,
+                use_safetensors=True,
+                output_loading_info=True,
+                adapter_kwargs=adapters_from(fetch),
+                **where,
+            )
+            tokenizer = transformers.AutoTokenizer.from_pretrained(name, **where)
+    except FairPOError:
+        raise
+    except Exception as error:  # transformers raises errors of many kinds here
+        raise not_loaded(name, fetch, error) from error
+    if found["missing_keys"]:
+        lost = ", ".join(sorted(found["missing_keys"])[:3])
+        problem = f"is no causal language model: it lacks {lost}, which would be random numbers"
+        raise file_error(name, problem)
+    check_tokenizer(tokenizer)
+    return LanguageModel(model, tokenizer)
+
+
+def _texts(pairs: PreferencePairs) -> list[str]:
+    sides = (pairs.prompts, pairs.chosen, pairs.rejected)
+    return [plain_text(text) for side in sides for text in side]
+
+
+def _vocabulary(pairs: PreferencePairs) -> tuple[str, ...] | None:
+    """Words of the embedded task, which are its tokens."""
+    if pairs.name != EMBEDDED:
+        return None
+    from fairpo.generation.verses import VOCABULARY
+
+    return VOCABULARY

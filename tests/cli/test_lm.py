@@ -1,0 +1,172 @@
+"""``fairpo lm`` as a user types it: from fine-tuning to a table, by flags and by a file."""
+
+import json
+import sys
+
+import pytest
+import yaml
+
+from tests.command import fairpo
+
+QUICK = ("--set", "max_steps=3", "--set", "logging_steps=1", "--set", "learning_rate=1e-3")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("lm")
+    rows = [
+        {
+            "prompt": f"What is {n} + 1?",
+            "chosen": f" It is {n + 1}.",
+            "rejected": " Who knows?",
+            "attribute": ["true", "kind"][n % 2],
+        }
+        for n in range(80)
+    ]
+    (path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    done = fairpo("lm", "sft", "pairs.jsonl", "--out", "sft", *QUICK, cwd=path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "sft: sft\n"
+    done = fairpo(
+        *("lm", "train", "pairs.jsonl", "--model", "sft", "--out", "fairpo"),
+        *("--privileged", "true", *QUICK),
+        cwd=path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "fairpo-dpo, privileged true: fairpo\n"
+    return path
+
+
+def test_completions_are_written_a_line_each(folder):
+    words = ("lm", "generate", "fairpo", "pairs.jsonl", "--out", "written.jsonl")
+    more = ("--max-new-tokens", "4", "--sample")
+    done = fairpo(*words, *more, "--json", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {"file": "written.jsonl", "prompts": 80}
+    rows = [json.loads(line) for line in (folder / "written.jsonl").read_text().splitlines()]
+    assert all(isinstance(row["completion"], str) and row["attribute"] for row in rows)
+    again = fairpo(*words, *more, cwd=folder)
+    assert again.returncode == 2 and "already exists" in again.stderr
+
+
+def test_a_run_is_evaluated_against_its_reference(folder):
+    done = fairpo("lm", "evaluate", "fairpo", "pairs.jsonl", "--baseline", "sft", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "pairs: implicit reward against sft" in done.stdout
+    assert "true *" in done.stdout and "worst attribute" in done.stdout
+    words = ("lm", "evaluate", "sft", "fairpo", "pairs.jsonl", "--attributes", "true", "--json")
+    found = json.loads(fairpo(*words, cwd=folder).stdout)
+    assert list(found["models"]) == ["sft", "fairpo"] and found["attribute_names"] == ["true"]
+
+
+def test_a_file_says_what_flags_say_and_flags_stand_over_it(folder):
+    made = fairpo("lm", "init", "compare.yaml", cwd=folder)
+    assert made.returncode == 0, made.stderr
+    told = yaml.safe_load((folder / "compare.yaml").read_text())
+    told |= {"pairs": "pairs.jsonl", "privileged": "true", "seeds": 2, "out": "compared"}
+    told |= {"sft": {"max_steps": 2}, "settings": {"max_steps": 2, "beta": 0.3}}
+    (folder / "compare.yaml").write_text(yaml.safe_dump(told))
+    words = ("lm", "compare", "--config", "compare.yaml", "--seeds", "1", "--methods", "fairpo-dpo")
+    done = fairpo(*words, "--set", "beta=0.2", "--n-resamples", "20", "--json", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["settings"]["settings"] == {"max_steps": 2, "beta": 0.2}
+    assert list(found["methods"]) == ["sft", "fairpo-dpo"] and found["seeds"] == [0]
+    shown = fairpo(*words, "--set", "beta=0.2", "--n-resamples", "20", cwd=folder)
+    assert "pairs: reward accuracy on test pairs, 1 seed" in shown.stdout
+    assert shown.stdout.splitlines()[-1] == "compared/report.html"
+    page = (folder / "compared" / "report.html").read_text()
+    assert "reward accuracy" in page and "fairpo-dpo" in page
+
+
+def test_verses_are_judged_by_their_own_programs(tmp_path):
+    (tmp_path / "it.yaml").write_text("sft: {max_steps: 2}\nmethods: fairpo-dpo/no-constraint\n")
+    words = ("lm", "compare", "verses", "--config", "it.yaml", "--privileged", "rhyme,clean")
+    quick = ("--set", "max_steps=1", "--set", "precompute_ref_log_probs=false", "--seeds", "1")
+    sizes = ("--n-prompts", "9", "--max-new-tokens", "8", "--n-resamples", "20", "--out", "out")
+    done = fairpo(*words, *quick, *sizes, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "win rate over sft, judged by oracle, 9 prompts" in done.stdout
+    found = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert found["privileged"] == ["rhyme", "clean"]
+    rate = found["methods"]["fairpo-dpo/no-constraint"]["win_rate"]["overall"]
+    assert rate["wins"] + rate["ties"] + rate["losses"] + rate["skipped"] == 9 * 6
+
+
+@pytest.mark.parametrize("command", ["sft", "train", "generate", "evaluate", "compare"])
+def test_every_command_has_a_file_that_its_options_read(tmp_path, command):
+    from fairpo.cli.lm_options import read_plan
+    from fairpo.generation.plans import PLANS
+
+    assert fairpo("lm", "init", "it.yaml", "--command", command, cwd=tmp_path).returncode == 0
+    text = (tmp_path / "it.yaml").read_text()
+    plan = read_plan(PLANS[command], tmp_path / "it.yaml", {})
+    for name, field in PLANS[command].model_fields.items():
+        assert f"\n{name}:" in text, name
+        if not field.is_required() and name != "privileged":
+            assert getattr(plan, name) == field.get_default(call_default_factory=True), name
+    assert fairpo("lm", "init", "it.yaml", cwd=tmp_path).returncode == 2
+
+
+def test_a_comparison_with_a_failed_trial_ends_with_1(folder):
+    (folder / "failing.yaml").write_text("overrides: {dpo: {max_length: 2}}\n")
+    words = ("lm", "compare", "pairs.jsonl", "--config", "failing.yaml", "--out", "failing")
+    more = ("--methods", "dpo", "--seeds", "1", "--set", "max_steps=1")
+    done = fairpo(*words, *more, cwd=folder)
+    assert done.returncode == 1
+    assert "dpo, seed 0 failed:" in done.stderr and "1 trials failed" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (("train", "pairs.jsonl", "--out", "x"), "--model must be given"),
+        (("train", "pairs.jsonl", "--model", "sft", "--out", "x"), "--privileged must be given"),
+        (("train", "--method", "sft", "--model", "sft", "--out", "x"), "That is `fairpo lm sft`"),
+        (("sft", "pairs.jsonl", "--out", "fairpo"), "already holds a run"),
+        (("sft", "pairs.jsonl", "--out", "x", "--set", "beta=-1"), "beta must be greater than 0"),
+        (("sft", "pairs.jsonl", "--out", "x", "--set", "epochs=1"), "setting 'epochs'"),
+        (("sft", "nothing.jsonl", "--out", "x"), "nothing.jsonl"),
+        (("generate", "nothing", "--out", "x.jsonl"), "neither a folder nor in the local cache"),
+        (("generate", "sft", "--out", "x.txt"), "must end in .jsonl"),
+        (("evaluate", "pairs.jsonl"), "is not a model that transformers can load"),
+        (("compare", "--out", "x", "--config", "pairs.jsonl"), "pairs.jsonl: cannot be read"),
+        (("init", "x.yaml", "--command", "tune"), "command 'tune'"),
+    ],
+)
+def test_a_mistake_is_one_message(folder, words, error):
+    done = fairpo("lm", *words, cwd=folder)
+    assert done.returncode == 2
+    assert error in done.stderr and "Traceback" not in done.stderr
+    assert not (folder / "x").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"attribute": None}, "has no column 'attribute'"),
+        ({"chosen": ""}, "with an empty completion"),
+    ],
+)
+def test_faulty_pairs_are_named(tmp_path, change, error):
+    row = {"prompt": "a", "chosen": "b", "rejected": "c", "attribute": "kind"} | change
+    kept = {name: value for name, value in row.items() if value is not None}
+    (tmp_path / "pairs.jsonl").write_text(json.dumps(kept) + "\n")
+    done = fairpo("lm", "sft", "pairs.jsonl", "--out", "x", cwd=tmp_path)
+    assert done.returncode == 2 and error in done.stderr
+
+
+def test_an_unknown_key_of_a_file_is_answered_with_the_nearest(tmp_path):
+    (tmp_path / "it.yaml").write_text("method: dpo\nout: x\n")
+    done = fairpo("lm", "compare", "--config", "it.yaml", cwd=tmp_path)
+    assert done.returncode == 2 and "Did you mean 'methods'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words", [("lm", "sft", "verses", "--out", "x"), ("demo", "--generation", "--out", "x")]
+)
+def test_without_transformers_the_extra_is_named(tmp_path, monkeypatch, words):
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    done = fairpo(*words, cwd=tmp_path)
+    assert done.returncode == 2 and 'pip install "fairpo[generation]"' in done.stderr
+    assert not (tmp_path / "x").exists()

@@ -1,0 +1,42 @@
+"""Prompts to be completed: rows of a file, and what is wrong with others."""
+
+import pytest
+
+from fairpo._checks import FairPOFileError
+from fairpo.generation.prompts import read_prompts
+
+
+def test_rows_keep_their_columns(tmp_path):
+    path = tmp_path / "prompts.jsonl"
+    path.write_text('{"prompt": "a", "id": 3}\n\n{"prompt": [{"role": "user", "content": "b"}]}\n')
+    assert read_prompts(str(path)) == [
+        {"prompt": "a", "id": 3},
+        {"prompt": [{"role": "user", "content": "b"}]},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            '{"prompt": "a"}\n{"prompt": " "}\n{"question": "c"}\nd\n',
+            "3 lines hold no prompt, among them 2, 3, 4",
+        ),
+        ("\n", "holds no prompt"),
+    ],
+)
+def test_lines_without_a_prompt_are_named(tmp_path, text, words):
+    path = tmp_path / "prompts.jsonl"
+    path.write_text(text)
+    with pytest.raises(FairPOFileError, match=words):
+        read_prompts(str(path))
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(FairPOFileError, match="cannot be read"):
+        read_prompts(str(tmp_path / "nothing.jsonl"))
+
+
+def test_the_embedded_task_gives_its_test_prompts():
+    rows = read_prompts("verses")
+    assert len(rows) == 300 and rows[0]["prompt"].endswith(":")
