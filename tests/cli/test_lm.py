@@ -75,6 +75,7 @@ def test_a_file_says_what_flags_say_and_flags_stand_over_it(folder):
     shown = fairpo(*words, "--set", "beta=0.2", "--n-resamples", "20", cwd=folder)
     assert "pairs: reward accuracy on test pairs, 1 seed" in shown.stdout
     assert shown.stdout.splitlines()[-1] == "compared/report.html"
+    assert "of sft itself the log-probability per token, another measure" in shown.stdout
     page = (folder / "compared" / "report.html").read_text()
     assert "reward accuracy" in page and "fairpo-dpo" in page
 

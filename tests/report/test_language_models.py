@@ -132,6 +132,18 @@ def test_without_a_judge_the_accuracy_leads():
     assert lead(figures)["method"] == "fairpo-dpo"
 
 
+def test_without_a_judge_sft_is_not_ranked_by_another_reward():
+    figures = compared(judged=False)
+    set_rate(figures, "sft", "privileged", 0.9, 0.02, "reward_accuracy")
+    assert lead(figures)["method"] == "fairpo-dpo"
+    assert lead(figures)["before"].startswith("Of 2 methods")
+    of_sft, of_dpo = (each["text"] for each in method_verdicts(figures)[:2])
+    assert "which is not the reward of the others" in of_sft
+    assert "not the reward" not in of_dpo
+    alone = compared(methods=("sft",), judged=False)
+    assert lead(alone)["before"] == "Only sft was trained: there is no reward accuracy against it."
+
+
 def test_displacement_and_saturation_are_warned_of():
     figures = compared()
     signs = warning_signs(figures)

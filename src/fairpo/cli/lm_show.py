@@ -56,11 +56,9 @@ def print_lm_comparison(found: dict[str, Any]) -> None:
         title = f"win rate over sft, judged by {found['judge']}, {found['n_prompts']} prompts"
         print_rates(title, judged, found["privileged"])
     level = f"{found['level']:.0%}"
-    lines = [f"* privileged. In brackets: {level} intervals over prompts; 50 is a draw with sft."]
-    if judged:
-        lines.append("Ties count one half. Reward of sft: log-probability per token.")
-    for line in lines:
-        _line(line)
+    star = "* privileged. " if found["privileged"] else ""
+    _line(f"{star}In brackets: {level} intervals over prompts. Ties count one half.")
+    _line("Reward: gain over sft; of sft itself the log-probability per token, another measure.")
 
 
 def print_lm_evaluation(found: dict[str, Any]) -> None:

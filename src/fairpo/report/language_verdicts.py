@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fairpo.report.language_rows import (
+    BASELINE,
     DISPLACED,
     MEAN,
     RATES,
@@ -29,7 +30,11 @@ def lead(compared: dict[str, Any]) -> dict[str, str]:
     rates = {
         method: compared["methods"][method][kind]["groups"][group]
         for method in methods_by(compared, kind)
+        if method != BASELINE  # its reward is another one: that of the others is against it
     }
+    if not rates:
+        text = f"Only {BASELINE} was trained: there is no {RATES[kind]} against it."
+        return {"before": text, "method": "", "after": ""}
     what = f"{RATES[kind]} on {words(group)} attributes"
     above = [method for method, rate in rates.items() if told_from_half(rate) and _is_high(rate)]
     if not above:
@@ -95,6 +100,8 @@ def method_verdicts(compared: dict[str, Any]) -> list[dict[str, str]]:
         worst = found["worst_attribute"]
         if worst["name"] is not None:
             parts.append(f"worst attribute {worst['name']} {share(worst)}")
+        if method == BASELINE:
+            parts.append("by log-probability per token, which is not the reward of the others")
         lines.append({"method": method, "text": "; ".join(parts) + "."})
     return lines
 
