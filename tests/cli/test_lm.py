@@ -59,6 +59,35 @@ def test_a_run_is_evaluated_against_its_reference(folder):
     assert list(found["models"]) == ["sft", "fairpo"] and found["attribute_names"] == ["true"]
 
 
+def test_pairs_are_read_as_the_run_read_them(folder):
+    """Another split would test the run on pairs that it has learnt."""
+    from fairpo.generation import load_pairs
+    from fairpo.generation.runs import read_lm_run
+
+    out, split = ("--out", "split"), ("--data-option", "split_seed=3")
+    assert fairpo("lm", "sft", "pairs.jsonl", *out, *split, *QUICK, cwd=folder).returncode == 0
+    done = fairpo(
+        *("lm", "train", "./pairs.jsonl", "--model", "split", "--out", "on"),
+        *("--method", "dpo", *QUICK),
+        cwd=folder,
+    )
+    assert done.returncode == 0, done.stderr
+    assert read_lm_run(folder / "on").data_options == {"split_seed": 3}
+    judged = ("lm", "evaluate", "on", "pairs.jsonl", "--baseline", "split", "--out", "of-split")
+    labels = "prompt,first,second,attribute,verdict\np,a,b,true,first\np,a,b,kind,first\n"
+    (folder / "labels.csv").write_text(labels)
+    quick = ("--max-new-tokens", "1", "--judge", "human:labels.csv")
+    done = fairpo(*judged, *quick, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    lines = (folder / "of-split" / "samples.jsonl").read_text().splitlines()
+    prompts = {json.loads(line)["prompt"] for line in lines}
+    parts = load_pairs(folder / "pairs.jsonl", split_seed=3)
+    assert prompts == set(parts["test"].prompts) and not prompts & set(parts["train"].prompts)
+    mixed = fairpo("lm", "evaluate", "on", "pairs.jsonl", "--baseline", "sft", cwd=folder)
+    assert mixed.returncode == 2
+    assert "'split_seed' of the pairs must be told" in mixed.stderr
+
+
 def test_a_file_says_what_flags_say_and_flags_stand_over_it(folder):
     made = fairpo("lm", "init", "compare.yaml", cwd=folder)
     assert made.returncode == 0, made.stderr

@@ -77,9 +77,13 @@ def evaluate(plan: EvaluatePlan, *, fetch: bool, overwrite: bool, as_json: bool)
     from fairpo.cli.lm_show import print_lm_evaluation
     from fairpo.cli.show import print_json, say
     from fairpo.generation.model_evaluation import check_evaluation, evaluate_models
+    from fairpo.generation.runs import reading_of
 
     check_evaluation(plan, overwrite=overwrite)
-    parts = read_pairs_of(plan.pairs, plan.data_options, fetch)
+    models = (*plan.models, *([plan.baseline] if plan.baseline else []))
+    reading = reading_of(plan.pairs, models, plan.data_options)
+    plan = plan.model_copy(update={"data_options": reading})
+    parts = read_pairs_of(plan.pairs, reading, fetch)
     found = evaluate_models(plan, parts, fetch=fetch, say=say)
     if as_json:
         print_json(found)
@@ -149,6 +153,7 @@ def _train(
         describe_run,
         is_lm_run,
         read_lm_run,
+        reading_of,
         write_lm_run,
     )
     from fairpo.generation.tiny import TINY
@@ -178,7 +183,8 @@ def _train(
         )
 
     arguments(Path("unused"))  # all faults before any work
-    parts = read_pairs_of(plan.pairs, plan.data_options, fetch)
+    reading = reading_of(plan.pairs, [plan.model], plan.data_options)
+    parts = read_pairs_of(plan.pairs, reading, fetch)
     loaded = load_language_model(plan.model, parts["train"], fetch=fetch, seed=plan.seed)
     data = demonstrations_of(parts) if method == SFT else parts["train"]
     with step_bars(hidden=as_json) as show:
@@ -193,7 +199,7 @@ def _train(
         tiny=tiny,
         reference=None if method == SFT or before is None else before.digest,
         data=plan.pairs,
-        data_options=plan.data_options,
+        data_options=reading,
         settings=plan.settings,
     )
     write_lm_run(plan.out, trainer, run, overwrite=overwrite)

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +14,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 import fairpo
-from fairpo._checks import build_settings, file_error
+from fairpo._checks import build_settings, file_error, value_error
 from fairpo.generation.quiet import quiet_transformers
 from fairpo.generation.trainer import FairPOGenerationTrainer
 from fairpo.groups import LabelGroup, LabelGroups
@@ -145,6 +145,48 @@ def read_lm_run(folder: str | Path) -> LMRun:
 def is_lm_run(folder: str | Path) -> bool:
     """Whether a folder says that it is a run of a language model."""
     return (Path(folder) / FILE).is_file()
+
+
+def reading_of(pairs: str, models: Iterable[str], told: Mapping[str, Any]) -> dict[str, Any]:
+    """How pairs are to be read: as runs that were trained on them did, and what is told over it.
+
+    Splits that are drawn otherwise would test a model on pairs that it has learnt.
+
+    Parameters
+    ----------
+    pairs : str
+        As on the command line.
+    models : iterable of str
+        Of which those are looked at that are run folders.
+    told : mapping
+        Options by name, which stand over the runs'.
+
+    Raises
+    ------
+    FairPOValueError
+        Runs that read the same pairs in different ways, and nothing is told.
+    """
+    reading: dict[str, Any] = {}
+    runs = [read_lm_run(model) for model in models if is_lm_run(model)]
+    runs = [run for run in runs if _is_same(run.data, pairs)]
+    for name in sorted({name for run in runs for name in run.data_options} - set(told)):
+        values = [run.data_options.get(name) for run in runs]
+        if any(value != values[0] for value in values):
+            raise value_error(
+                f"option {name!r} of the pairs",
+                must="be told where runs have read them in different ways",
+                got=" and ".join(dict.fromkeys(map(repr, values))),
+                do=f"Say --data-option {name}=...; of other splits a run has learnt test pairs.",
+            )
+        reading[name] = values[0]
+    return {**reading, **told}
+
+
+def _is_same(one: str, other: str) -> bool:
+    """Whether two names of pairs are one, or paths of one file."""
+    if one == other:
+        return True
+    return Path(one).exists() and Path(other).exists() and Path(one).samefile(other)
 
 
 def _defined(history: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
