@@ -1,6 +1,7 @@
 """Comparisons of methods on pairs: figures, going on, failures, and one group for all seeds."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -162,6 +163,37 @@ def test_what_is_done_is_not_done_again_and_more_can_be_asked(data, tmp_path, mo
     again = plan(data, tmp_path / "out", settings={**QUICK, "max_steps": 2}, **told)
     run_comparison(again, overwrite=True)
     assert len(trained) == 6
+
+
+def test_a_trial_whose_model_was_replaced_or_is_gone_is_done_again(data, tmp_path):
+    """As after another beta that was stopped between its model and its scores."""
+    told = {"methods": "dpo", "seeds": 1}
+    _, first = compared(data, tmp_path / "out", **told)
+    kept = (tmp_path / "out" / "trials" / "seed-0" / "sft.json").read_text()
+    other = {"overrides": {"sft": {**QUICK, "max_steps": 1}}}
+    compared(data, tmp_path / "out", **told, **other)
+    (tmp_path / "out" / "trials" / "seed-0" / "sft.json").write_text(kept)
+    shutil.rmtree(tmp_path / "out" / "models" / "seed-0" / "dpo")
+    _, again = compared(data, tmp_path / "out", **told)
+    assert not again["failed"]
+    rates = [found["methods"]["dpo"]["reward_accuracy"] for found in (first, again)]
+    assert rates[0] == rates[1]
+    digest = read_lm_run(tmp_path / "out" / "models" / "seed-0" / "sft").digest
+    trial = json.loads((tmp_path / "out" / "trials" / "seed-0" / "sft.json").read_text())
+    assert trial["model"] == digest
+    assert trial == {**json.loads(kept), "seconds": trial["seconds"]}
+
+
+def test_methods_differ_over_the_seeds_that_both_have(done):
+    _, found, _ = done
+    n = len(found.parts["test"])
+    told = (found.parts["test"].attributes, np.arange(n), found)
+    half, all_, none = np.full(n, 0.5), np.ones(n), np.zeros(n)
+    measured = Measured({"dpo": {0: none, 1: all_}, "group-dro": {1: half}}, *told)
+    gain = measured.difference("dpo", "group-dro")["overall"]
+    assert (gain["value"], gain["low"], gain["high"]) == (0.5, 0.5, 0.5)
+    apart = Measured({"dpo": {0: none}, "group-dro": {1: half}}, *told)
+    assert apart.difference("dpo", "group-dro") is None
 
 
 def test_a_trial_that_fails_is_recorded_and_the_rest_goes_on(data, tmp_path):

@@ -17,7 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from fairpo._checks import FairPOError, build_settings, check_unique, unknown_name, value_error
+from fairpo._checks import (
+    FairPOError,
+    FairPOFileError,
+    build_settings,
+    check_unique,
+    unknown_name,
+    value_error,
+)
 from fairpo.generation.comparison_folder import (
     begin_folder,
     digest_of,
@@ -231,7 +238,7 @@ class _Runner:
         folder = self._plan.out
         key = digest_of(self._depends_on(method, seed, groups))
         found = read_trial(folder, method, seed, key)
-        if found is None:
+        if found is None or found.get("model") != self._written(method, seed):
             found = {"key": key, **self._run(method, seed, groups)}
             write_trial(folder, method, seed, found)
         log = read_lm_run(model_folder(folder, method, seed)).log_history
@@ -243,6 +250,13 @@ class _Runner:
             list(log),
             found["seconds"],
         )
+
+    def _written(self, method: str, seed: int) -> str | None:
+        """Digest of the model that is there: one that was stopped may have replaced it."""
+        try:
+            return read_lm_run(model_folder(self._plan.out, method, seed)).digest
+        except FairPOFileError:
+            return None
 
     def _depends_on(self, method: str, seed: int, groups: LabelGroups | None) -> dict[str, Any]:
         plan = self._plan
@@ -297,7 +311,12 @@ class _Runner:
         if self._judged:
             completions = write_completions(loaded, self._questions.prompts, plan, seed=seed)
         columns = [[None if np.isnan(x) else x for x in part.tolist()] for part in scores]
-        return {"scores": columns, "completions": completions, "seconds": seconds}
+        return {
+            "model": run.digest,
+            "scores": columns,
+            "completions": completions,
+            "seconds": seconds,
+        }
 
 
 def settings_of(plan: ComparePlan, method: str) -> dict[str, Any]:

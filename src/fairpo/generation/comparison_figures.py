@@ -20,7 +20,8 @@ Its keys:
 
 - ``differences``: a list of ``first``, ``second``, ``measure`` (``reward_accuracy``, ``win_rate``)
   and ``keys`` (``overall``, ``groups/<name>``, ``attributes/<name>``, ``worst_group``,
-  ``worst_attribute``) to value, low and high, on the same resamples, of every two methods but SFT;
+  ``worst_attribute``) to value, low and high, on the same resamples, of every two methods but SFT
+  over the seeds that both have;
 - ``failed``: method, seed and error; ``notes``.
 
 Rates are ``overall``, ``groups``, ``attributes`` (by name), ``worst_group`` and ``worst_attribute``
@@ -165,6 +166,7 @@ class Measured:
     ) -> None:
         self._n_resamples = compared.plan.n_resamples
         told = (attributes, compared.parts["test"].attribute_names, compared.groups, prompts)
+        self._shares, self._told = shares, told
         means = {method: _mean(list(by_seed.values())) for method, by_seed in shares.items()}
         self.rates = Rates.from_values(means, *told, level=LEVEL, n_resamples=self._n_resamples)
         self.per_seed = {
@@ -201,10 +203,26 @@ class Measured:
         return found
 
     def difference(self, first: str, second: str) -> dict[str, Any] | None:
-        """Rates of one method minus another's, ready for JSON; None where one is not there."""
+        """Rates of one method minus another's, ready for JSON; None where no seed has both.
+
+        Where trials failed, of the seeds that both have: seeds may differ more than methods do.
+        """
         if first not in self.rates.runs or second not in self.rates.runs:
             return None
-        return {key: plain(gain) for key, gain in self.rates.difference(first, second).items()}
+        one, other = self._shares[first], self._shares[second]
+        common = [seed for seed in one if seed in other]
+        if not common:
+            return None
+        rates = self.rates
+        if len(common) < max(len(one), len(other)):
+            means = {
+                name: _mean([of[seed] for seed in common])
+                for name, of in ((first, one), (second, other))
+            }
+            rates = Rates.from_values(
+                means, *self._told, level=LEVEL, n_resamples=self._n_resamples
+            )
+        return {key: plain(gain) for key, gain in rates.difference(first, second).items()}
 
 
 def _count(rate: dict[str, Any], each: list[dict[str, Any]]) -> None:
@@ -363,6 +381,11 @@ def _notes(compared: Compared, verdicts: dict[tuple[str, int], Floats]) -> list[
     if few:
         shown = ", ".join(few[:10])
         notes.append(f"attributes with fewer than 30 test pairs, which decide little: {shown}")
+    if compared.failed:
+        notes.append(
+            "rates of methods whose trials failed are of fewer seeds; differences are of the seeds "
+            "that both methods have"
+        )
     if compared.plan.seeds < 2:
         notes.append("one seed: another initial model may come out otherwise")
     return notes
