@@ -14,6 +14,7 @@ from fairpo.generation.language_models import load_language_model
 from fairpo.generation.pair_scores import score_pairs
 from fairpo.generation.plans import ComparePlan
 from fairpo.generation.runs import read_lm_run
+from fairpo.report import render_report
 from tests.generation.tiny_lm import NAMES, pairs, rows
 
 QUICK = {
@@ -223,6 +224,10 @@ def test_worst_attributes_are_those_of_the_mean_over_seeds(data, tmp_path):
 def test_without_groups_only_methods_without_them_run(data, tmp_path):
     _, figures = compared(data, tmp_path / "out", privileged=None, methods="dpo", seeds=1)
     assert figures["privileged"] == []
+    assert [(g["name"], g["attributes"]) for g in figures["groups"]] == [("pooled", [*NAMES_SORTED])]
+    text = render_report({**figures, "logs": [], "samples": []})
+    assert "reward accuracy on pooled attributes" in text
+    assert "privileged attributes" not in text and "non-privileged" not in text
     with pytest.raises(FairPOError, match="--privileged must be given for fairpo-dpo"):
         run_comparison(plan(data, tmp_path / "other", privileged=None))
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fairpo._checks import FairPOError
+from fairpo.cli.lm_show import print_lm_evaluation
 from fairpo.generation import load_pairs
 from fairpo.generation.language_models import load_language_model
 from fairpo.generation.model_evaluation import check_evaluation, evaluate_models, restrict_to
@@ -63,6 +64,15 @@ def test_without_a_baseline_all_are_judged_per_token(folder):
     (difference,) = found["differences"]
     values = [run["overall"]["value"] for run in found["models"].values()]
     assert difference["keys"]["overall"]["value"] == pytest.approx(values[1] - values[0])
+
+
+def test_where_nothing_is_privileged_no_group_is_called_so(folder, capsys):
+    found = evaluated(folder, "sft", "fairpo", attributes="kind")
+    assert found["privileged"] == []
+    assert [list(run["groups"]) for run in found["models"].values()] == [["pooled"]] * 2
+    print_lm_evaluation(found)
+    shown = capsys.readouterr().out
+    assert "privileged" not in shown and "others" not in shown and "worst group" not in shown
 
 
 def test_attributes_can_be_chosen(folder):

@@ -89,13 +89,16 @@ def print_rates(title: str, columns: dict[str, dict[str, Any]], privileged: list
     for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
     first = next(iter(columns.values()))
+    grouped = len(first["groups"]) > 1
     for part, marked in (("attributes", privileged), ("groups", [])):
-        for name in first[part]:
+        for name in first[part] if grouped or part == "attributes" else ():
             words = _GROUPS.get(name, name) if part == "groups" else name
             cells = [_cell(column[part][name]) for column in columns.values()]
             table.add_row(f"{words}{' *' if name in marked else ''}", *cells)
         table.add_section()
     for key, words in _LAST.items():
+        if key == "worst_group" and not grouped:
+            continue
         table.add_row(words, *(_cell(column[key]) for column in columns.values()))
     console = Console(highlight=False)
     needed = 24 + 20 * len(columns)

@@ -11,8 +11,11 @@ from numpy.typing import NDArray
 
 from fairpo._checks import FairPOWarning, type_error, value_error
 from fairpo.generation.config import FairPOGenerationConfig
-from fairpo.groups import LabelGroup, LabelGroups, LabelPartition, parse_privileged
+from fairpo.groups import LabelGroup, LabelGroups, parse_privileged
 from fairpo.objectives.pair_catalogue import get_pair_method
+
+POOLED = "pooled"
+"""Name of the only group, where no attribute is privileged."""
 
 
 def choose_groups(
@@ -55,7 +58,7 @@ def choose_groups(
         targets = targets[[] if attributes is None else attributes]
         groups = rule.resolve(targets, attribute_names, of_reference)
     if args.per_attribute:
-        groups = _one_each(groups, attribute_names)
+        groups = one_each(groups, attribute_names)
     if attributes is not None:
         _check_trained(groups, np.unique(attributes), attribute_names)
     return groups
@@ -73,7 +76,7 @@ def _given(
                 do=f"Give privileged={names[0]!r} (the attributes are {', '.join(names)}), "
                 "or groups.",
             )
-        return LabelPartition.from_indices(range(len(names)), len(names))
+        return together(len(names))
     if given is None:
         return None
     if not isinstance(given, LabelGroups):
@@ -89,7 +92,13 @@ def _given(
     return given
 
 
-def _one_each(groups: LabelGroups, names: tuple[str, ...]) -> LabelGroups:
+def together(n_attributes: int) -> LabelGroups:
+    """All attributes in one group, where none is privileged."""
+    return LabelGroups([LabelGroup(POOLED, tuple(range(n_attributes)), "improve")], n_attributes)
+
+
+def one_each(groups: LabelGroups, names: tuple[str, ...]) -> LabelGroups:
+    """Each attribute as a group of its own, to improve where it is privileged."""
     improved = set(groups.privileged.tolist())
     each: list[Any] = [
         LabelGroup(name, (index,), "improve" if index in improved else "protect")

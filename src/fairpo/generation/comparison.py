@@ -25,6 +25,7 @@ from fairpo._checks import (
     unknown_name,
     value_error,
 )
+from fairpo.generation.attribute_groups import one_each, together
 from fairpo.generation.comparison_folder import (
     begin_folder,
     digest_of,
@@ -53,7 +54,7 @@ from fairpo.generation.training import (
     train_language_model,
     training_arguments,
 )
-from fairpo.groups import LabelGroup, LabelGroups, LabelPartition, parse_privileged
+from fairpo.groups import LabelGroups, parse_privileged
 from fairpo.objectives.pair_catalogue import get_pair_method
 
 
@@ -336,22 +337,13 @@ def _groups(
     """Groups of all seeds; without privileged attributes all are of one."""
     names = parts["train"].attribute_names
     if plan.privileged is None:
-        return LabelPartition.from_indices(range(len(names)), len(names))
+        return together(len(names))
     rule = parse_privileged(plan.privileged)
     accuracy = None
     if rule.needs_reference_ap:
         accuracy = _mean_accuracy(plan, parts["validation"], starts)
     groups = rule.resolve(parts["train"].targets, names, accuracy)
-    if not plan.per_attribute:
-        return groups
-    improved = set(groups.privileged.tolist())
-    return LabelGroups(
-        [
-            LabelGroup(name, (place,), "improve" if place in improved else "protect")
-            for place, name in enumerate(names)
-        ],
-        len(names),
-    )
+    return one_each(groups, names) if plan.per_attribute else groups
 
 
 def _mean_accuracy(plan: ComparePlan, pairs: PreferencePairs, starts: list[Path]) -> Any:

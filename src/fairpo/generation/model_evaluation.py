@@ -12,6 +12,7 @@ import numpy as np
 
 import fairpo
 from fairpo._checks import check_unique, unknown_name, value_error
+from fairpo.generation.attribute_groups import together
 from fairpo.generation.comparison_folder import SAMPLES, write_lines
 from fairpo.generation.decoding import write_completions
 from fairpo.generation.implicit_reward import (
@@ -229,7 +230,7 @@ def _groups(
         privileged = [name for name in names if name in chosen]
         if len(chosen) < len(run.attribute_names) and privileged:
             return LabelPartition.from_names(privileged, names), privileged
-    return LabelPartition.from_indices(range(len(names)), len(names)), []
+    return together(len(names)), []
 
 
 def _margins(heard: dict[str, Any], name: str, baseline: str | None) -> Floats:
