@@ -1,5 +1,7 @@
 """Prompts to be completed: rows of a file, and what is wrong with others."""
 
+import json
+
 import pytest
 
 from fairpo._checks import FairPOFileError
@@ -15,13 +17,23 @@ def test_rows_keep_their_columns(tmp_path):
     ]
 
 
+def test_a_line_ends_where_json_lines_end_and_nowhere_else(tmp_path):
+    prompt = "one\u2028two\x85three\x0cfour"
+    path = tmp_path / "prompts.jsonl"
+    text = json.dumps({"prompt": prompt}, ensure_ascii=False).replace("\\f", "\\u000c")
+    path.write_text(f"{text}\n", encoding="utf-8")
+    assert read_prompts(str(path)) == [{"prompt": prompt}]
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         (
-            '{"prompt": "a"}\n{"prompt": " "}\n{"question": "c"}\nd\n',
+            '{"prompt": "a"}\n{"prompt": " "}\n{"question": "c"}\n{"prompt": [3]}\n',
             "3 lines hold no prompt, among them 2, 3, 4",
         ),
+        ('{"prompt": "a"}\nd\n', "line 2: not valid JSON"),
+        ('{"prompt": "a", "completion": "b"}\n', "has a column 'completion'.*Rename"),
         ("\n", "holds no prompt"),
     ],
 )
@@ -33,7 +45,7 @@ def test_lines_without_a_prompt_are_named(tmp_path, text, words):
 
 
 def test_a_file_that_is_not_there(tmp_path):
-    with pytest.raises(FairPOFileError, match="cannot be read"):
+    with pytest.raises(FairPOFileError, match="does not exist"):
         read_prompts(str(tmp_path / "nothing.jsonl"))
 
 

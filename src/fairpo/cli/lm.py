@@ -48,7 +48,7 @@ def generate(plan: GeneratePlan, *, fetch: bool, overwrite: bool, as_json: bool)
     from fairpo.cli.show import count_bar, print_json
     from fairpo.generation.decoding import write_completions
     from fairpo.generation.language_models import load_language_model
-    from fairpo.generation.prompts import read_prompts
+    from fairpo.generation.prompts import COMPLETION, read_prompts
 
     if plan.out.suffix != ".jsonl":
         raise value_error("--out", must="end in .jsonl", got=repr(plan.out.name))
@@ -61,7 +61,7 @@ def generate(plan: GeneratePlan, *, fetch: bool, overwrite: bool, as_json: bool)
             loaded, [row["prompt"] for row in rows], plan, seed=plan.seed, on_batch=advance
         )
     lines = [
-        json.dumps({**row, "completion": text}, ensure_ascii=False) + "\n"
+        json.dumps({**row, COMPLETION: text}, ensure_ascii=False) + "\n"
         for row, text in zip(rows, completions, strict=True)
     ]
     plan.out.parent.mkdir(parents=True, exist_ok=True)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from fairpo._checks import file_error
+from fairpo.data.json_lines import read_json_lines
 from fairpo.generation.readers import EMBEDDED
 from fairpo.generation.texts import is_empty, is_text
+
+COMPLETION = "completion"
+"""Column that is added to the rows."""
 
 _MOST_FAULTS = 5
 
@@ -25,41 +28,32 @@ def read_prompts(source: str) -> list[dict[str, Any]]:
     Raises
     ------
     FairPOFileError
-        The file cannot be read, holds no prompt, or lines that are none: named, the first five.
+        The file cannot be read, by line where it is not JSON; holds no prompt, or lines without
+        one: named, the first five; or has a column ``completion`` already, which would be lost.
     """
     if source == EMBEDDED:
         from fairpo.generation.verses import make_verses
 
         return [{"prompt": prompt} for prompt in make_verses().prompts["test"]]
     path = Path(source)
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise file_error(path, f"cannot be read ({error})") from error
-    rows, faults = [], []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        row = _row(line)
-        rows.append(row)
-        if row is None:
-            faults.append(number)
-    if faults:
-        named = ", ".join(map(str, faults[:_MOST_FAULTS]))
-        raise file_error(
-            path,
-            f"{len(faults)} lines hold no prompt, among them {named}",
-            'A line is {"prompt": "..."}, with text or messages that say something.',
-        )
+    rows, lines = read_json_lines(path)
     if not rows:
         raise file_error(path, "holds no prompt")
-    return [row for row in rows if row is not None]
+    faulty = [line for row, line in zip(rows, lines, strict=True) if not _has_prompt(row)]
+    if faulty:
+        named = ", ".join(map(str, faulty[:_MOST_FAULTS]))
+        raise file_error(
+            path,
+            f"{len(faulty)} lines hold no prompt, among them {named}",
+            'A line is {"prompt": "..."}, with text or messages that say something.',
+        )
+    if any(COMPLETION in row for row in rows):
+        raise file_error(
+            path, f"has a column {COMPLETION!r}, which is to be written", "Rename the column."
+        )
+    return rows
 
 
-def _row(line: str) -> dict[str, Any] | None:
-    try:
-        row = json.loads(line)
-    except ValueError:
-        return None
-    prompt = row.get("prompt") if isinstance(row, dict) else None
-    return row if is_text(prompt) and not is_empty(prompt) else None
+def _has_prompt(row: dict[str, Any]) -> bool:
+    prompt = row.get("prompt")
+    return is_text(prompt) and not is_empty(prompt)
