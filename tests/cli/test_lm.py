@@ -138,6 +138,19 @@ def test_every_command_has_a_file_that_its_options_read(tmp_path, command):
     assert fairpo("lm", "init", "it.yaml", cwd=tmp_path).returncode == 2
 
 
+def test_null_in_a_file_lifts_a_limit_and_is_no_number(tmp_path):
+    from fairpo._checks import FairPOError
+    from fairpo.cli.lm_options import read_plan
+    from fairpo.generation.plans import ComparePlan
+
+    (tmp_path / "it.yaml").write_text("out: x\nmax_length: null\nn_prompts: null\nsettings:\n")
+    plan = read_plan(ComparePlan, tmp_path / "it.yaml", {})
+    assert plan.max_length is None and plan.n_prompts is None and plan.settings == {}
+    (tmp_path / "it.yaml").write_text("out: x\nseeds: null\n")
+    with pytest.raises(FairPOError, match="seeds"):
+        read_plan(ComparePlan, tmp_path / "it.yaml", {})
+
+
 def test_a_comparison_with_a_failed_trial_ends_with_1(folder):
     (folder / "failing.yaml").write_text("overrides: {dpo: {max_length: 2}}\n")
     words = ("lm", "compare", "pairs.jsonl", "--config", "failing.yaml", "--out", "failing")

@@ -80,7 +80,11 @@ def read_plan(plan: type[BaseModel], file: Path | None, flags: dict[str, Any]) -
         Unknown or missing options and values out of range, all in one error.
     """
     values = {} if file is None else _read(file)
-    values = {name: value for name, value in values.items() if value is not None}
+    values = {
+        name: value
+        for name, value in values.items()
+        if value is not None or _is_told_by_nothing(plan, name)
+    }
     for name, value in flags.items():
         before = values.get(name)
         values[name] = {**before, **value} if isinstance(before, dict) else value
@@ -100,6 +104,14 @@ def read_plan(plan: type[BaseModel], file: Path | None, flags: dict[str, Any]) -
             do="As an argument or a flag, or in the file of --config.",
         )
     return build_settings(plan, values)
+
+
+def _is_told_by_nothing(plan: type[BaseModel], name: str) -> bool:
+    """Whether nothing behind a key says something: that a limit which is usual is none."""
+    field = plan.model_fields.get(name)
+    if field is None or field.is_required():
+        return False
+    return field.get_default(call_default_factory=True) not in (None, (), {})
 
 
 def _read(file: Path) -> dict[str, Any]:
