@@ -1,5 +1,6 @@
 """Completions in batches against one prompt at a time, token by token."""
 
+import peft
 import pytest
 import torch
 
@@ -63,6 +64,20 @@ def test_draws_are_repeated_by_their_seed_and_leave_others_alone(tiny):
     assert first == again != write_completions(tiny, PROMPTS, told, seed=4)
     cold = DecodingSettings(max_new_tokens=6, sample=True, temperature=1e-4)
     assert write_completions(tiny, PROMPTS, cold) == write_completions(tiny, PROMPTS, SHORT)
+
+
+@pytest.mark.parametrize("adapted", [False, True])
+def test_what_a_model_says_of_decoding_itself_is_left_aside(tiny, adapted):
+    drawn = DecodingSettings(max_new_tokens=6, sample=True)
+    one = LanguageModel(model(initializer_range=0.3), tiny.tokenizer)
+    if adapted:
+        config = peft.LoraConfig(r=2, target_modules=["q_proj"], task_type="CAUSAL_LM")
+        one = LanguageModel(peft.get_peft_model(one.model, config), tiny.tokenizer)
+    expected = [write_completions(one, PROMPTS, told, seed=3) for told in (SHORT, drawn)]
+    of_model = one.model.generation_config
+    of_model.update(top_p=0.1, repetition_penalty=5.0, no_repeat_ngram_size=1, max_length=60)
+    assert [write_completions(one, PROMPTS, told, seed=3) for told in (SHORT, drawn)] == expected
+    assert one.model.generation_config is of_model and of_model.top_p == 0.1
 
 
 def test_the_blank_before_a_word_stays():

@@ -34,7 +34,9 @@ def write_completions(
     prompts : sequence of Text, length n
         Plain text, which is continued, or messages, which are answered.
     settings : DecodingSettings, optional
-        Greedy, 64 tokens, when not given.
+        Greedy, 64 tokens, when not given. What a model's own ``generation_config.json`` says of
+        decoding (``top_p``, a penalty on repetition) is left aside but for its end tokens, so
+        that models are compared under one rule.
     seed : int
         Of the draws.
     on_batch : callable, optional
@@ -142,9 +144,16 @@ def _continue(
         eos_token_id=tokenizer.eos_token_id if ends is None else ends,
     )
     device = model.get_input_embeddings().weight.device
-    written = model.generate(
-        input_ids=inputs.to(device), attention_mask=attention.to(device), generation_config=config
-    )
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    own, inner.generation_config = inner.generation_config, config  # what we leave open is not its
+    try:
+        written = model.generate(
+            input_ids=inputs.to(device),
+            attention_mask=attention.to(device),
+            generation_config=config,
+        )
+    finally:
+        inner.generation_config = own
     return [
         _behind(tokenizer, numbers, row[length:].tolist())
         for numbers, row in zip(tokens, written.cpu(), strict=True)
