@@ -251,6 +251,13 @@ def test_mistakes_are_told_before_anything_is_written(data, tmp_path, options, w
     assert not (tmp_path / "out").exists()
 
 
+def test_a_judge_that_lacks_an_attribute_is_refused_before_anything_is_written(data, tmp_path):
+    (tmp_path / "some.csv").write_text(f"{LABELS}p,a,b,polite,first\n")
+    with pytest.raises(FairPOError, match="is not among the 1 attributes judged"):
+        run_comparison(plan(data, tmp_path / "out", judge=f"human:{tmp_path / 'some.csv'}"))
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_row_that_one_seed_knows_counts_by_it(done):
     _, found, _ = done
     n = len(found.parts["test"])

@@ -42,7 +42,7 @@ from fairpo.generation.language_models import load_language_model
 from fairpo.generation.pair_scores import PairScores, score_pairs
 from fairpo.generation.plans import ComparePlan
 from fairpo.generation.preferences import PreferencePairs
-from fairpo.generation.questions import Questions, questions_of
+from fairpo.generation.questions import Questions, check_asked, questions_of
 from fairpo.generation.readers import EMBEDDED, PairOptions, load_pairs
 from fairpo.generation.runs import describe_run, read_lm_run, write_lm_run
 from fairpo.generation.tiny import TINY
@@ -187,6 +187,8 @@ def run_comparison(
     questions = questions_of(
         parts["test"], every_attribute=judge_name == ORACLE, n_prompts=plan.n_prompts
     )
+    if judge is not None:
+        check_asked(judge, questions)
     begin_folder(plan, overwrite=overwrite)
     runner = _Runner(plan, parts, questions, judge is not None, fetch, on_step)
     trials: dict[tuple[str, int], Trial] = {}

@@ -25,7 +25,7 @@ from fairpo.generation.language_models import load_language_model
 from fairpo.generation.pair_scores import score_pairs
 from fairpo.generation.plans import EvaluatePlan
 from fairpo.generation.preferences import PreferencePairs
-from fairpo.generation.questions import Questions, ask, questions_of
+from fairpo.generation.questions import Questions, ask, check_asked, questions_of
 from fairpo.generation.rates import Rates, plain
 from fairpo.generation.runs import LMRun, is_lm_run, read_lm_run
 from fairpo.groups import LabelGroups, LabelPartition, parse_privileged
@@ -106,6 +106,8 @@ def evaluate_models(
     judged = plan.judge != REWARD
     judge = judge_named(plan.judge, plan.pairs, fetch=fetch) if judged else None
     questions = questions_of(pairs, every_attribute=plan.judge == ORACLE)
+    if judge is not None:
+        check_asked(judge, questions)
     heard: dict[str, Any] = {}
     for name in names:
         told(f"{name}: {'writing' if judged else 'scoring'}")

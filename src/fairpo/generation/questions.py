@@ -73,6 +73,18 @@ def questions_of(
     )
 
 
+def check_asked(judge: Judge, questions: Questions) -> None:
+    """Refuse, before any work, a judge that knows nothing of an attribute it will be asked about.
+
+    Raises
+    ------
+    FairPOValueError
+        As the judge words it.
+    """
+    for place in np.unique(questions.attributes).tolist():
+        judge.compare([], [], [], questions.attribute_names[place])
+
+
 def ask(
     judge: Judge, questions: Questions, first: list[str], second: list[str]
 ) -> NDArray[np.float64]:
