@@ -224,7 +224,9 @@ def test_worst_attributes_are_those_of_the_mean_over_seeds(data, tmp_path):
 def test_without_groups_only_methods_without_them_run(data, tmp_path):
     _, figures = compared(data, tmp_path / "out", privileged=None, methods="dpo", seeds=1)
     assert figures["privileged"] == []
-    assert [(g["name"], g["attributes"]) for g in figures["groups"]] == [("pooled", [*NAMES_SORTED])]
+    assert [(g["name"], g["attributes"]) for g in figures["groups"]] == [
+        ("pooled", [*NAMES_SORTED])
+    ]
     text = render_report({**figures, "logs": [], "samples": []})
     assert "reward accuracy on pooled attributes" in text
     assert "privileged attributes" not in text and "non-privileged" not in text

@@ -46,8 +46,12 @@ from numpy.typing import NDArray
 import fairpo
 from fairpo.generation.comparison import Compared, Trial
 from fairpo.generation.comparison_folder import COMPARISON, LOGS, SAMPLES, write_lines
-from fairpo.generation.implicit_reward import length_normalised_margins, reference_margins
-from fairpo.generation.questions import ask
+from fairpo.generation.implicit_reward import (
+    length_normalised_margins,
+    reference_margins,
+    shares_right,
+)
+from fairpo.generation.questions import ask, sample_lines
 from fairpo.generation.rates import Rates, plain
 from fairpo.generation.texts import text_numbers
 from fairpo.generation.training import SFT
@@ -241,12 +245,8 @@ def _by_seed(compared: Compared, method: str, margins: Any) -> dict[int, Floats]
     found = {}
     for (own, seed), trial in compared.trials.items():
         if own == method:
-            found[seed] = _shares(margins(trial, compared.trials[SFT, seed]))
+            found[seed] = shares_right(margins(trial, compared.trials[SFT, seed]))
     return found
-
-
-def _shares(margins: Floats) -> Floats:
-    return np.where(np.isnan(margins), np.nan, (1.0 + np.sign(margins)) / 2.0)
 
 
 def _per_token(trial: Trial, _: Trial) -> Floats:
@@ -341,24 +341,8 @@ def _sample_lines(
     }
     if not written:
         return []
-    lines = []
-    for place, prompt in enumerate(questions.prompts[:MOST_SAMPLES]):
-        rows = np.flatnonzero(questions.places == place)
-        judged = {
-            method: {
-                questions.attribute_names[questions.attributes[row]]: _verdict(own[row])
-                for row in rows.tolist()
-            }
-            for (method, seed), own in verdicts.items()
-            if seed == first
-        }
-        texts = {method: texts[place] for method, texts in written.items()}
-        lines.append({"prompt": prompt, "completions": texts, "verdicts": judged})
-    return lines
-
-
-def _verdict(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
+    judged = {method: own for (method, seed), own in verdicts.items() if seed == first}
+    return sample_lines(questions, written, judged)[:MOST_SAMPLES]
 
 
 def _notes(compared: Compared, verdicts: dict[tuple[str, int], Floats]) -> list[str]:

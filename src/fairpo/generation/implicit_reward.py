@@ -118,7 +118,9 @@ def reward_accuracy(
     >>> found.runs["sft"].groups["privileged"].value, found.runs["sft"].overall.value
     (0.5, 0.625)
     """
-    shares = {name: _shares(np.asarray(own, dtype=np.float64)) for name, own in margins.items()}
+    shares = {
+        name: shares_right(np.asarray(own, dtype=np.float64)) for name, own in margins.items()
+    }
     return Rates.from_values(
         shares,
         attributes,
@@ -131,7 +133,8 @@ def reward_accuracy(
     )
 
 
-def _shares(margins: Floats) -> Floats:
+def shares_right(margins: Floats) -> Floats:
+    """1 where a margin is above 0, 0 below, one half at 0, NaN where it is not known."""
     return np.where(np.isnan(margins), np.nan, (1.0 + np.sign(margins)) / 2.0)
 
 

@@ -25,7 +25,13 @@ from fairpo.generation.language_models import load_language_model
 from fairpo.generation.pair_scores import score_pairs
 from fairpo.generation.plans import EvaluatePlan
 from fairpo.generation.preferences import PreferencePairs
-from fairpo.generation.questions import Questions, ask, check_asked, questions_of
+from fairpo.generation.questions import (
+    Questions,
+    ask,
+    check_asked,
+    questions_of,
+    sample_lines,
+)
 from fairpo.generation.rates import Rates, plain
 from fairpo.generation.runs import LMRun, is_lm_run, read_lm_run
 from fairpo.groups import LabelGroups, LabelPartition, parse_privileged
@@ -259,20 +265,5 @@ def _write(
 ) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / EVALUATION, found)
-    if not written:
-        return
-    lines = []
-    for place, prompt in enumerate(questions.prompts):
-        rows = np.flatnonzero(questions.places == place).tolist()
-        judged = {
-            name: {
-                questions.attribute_names[questions.attributes[row]]: None
-                if np.isnan(own[row])
-                else float(own[row])
-                for row in rows
-            }
-            for name, own in verdicts.items()
-        }
-        texts = {name: completions[place] for name, completions in written.items()}
-        lines.append({"prompt": prompt, "completions": texts, "verdicts": judged})
-    write_lines(folder / SAMPLES, lines)
+    if written:
+        write_lines(folder / SAMPLES, sample_lines(questions, written, verdicts))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,3 +117,40 @@ def ask(
             attribute,
         )
     return verdicts
+
+
+def sample_lines(
+    questions: Questions,
+    written: Mapping[str, Sequence[str]],
+    verdicts: Mapping[str, NDArray[np.float64]],
+) -> list[dict[str, Any]]:
+    """Write what models wrote, and what was said of it, as JSON can hold it.
+
+    Parameters
+    ----------
+    questions : Questions
+        With n rows of m prompts.
+    written : mapping from model to completions, length m
+    verdicts : mapping from model to float array, shape (n,)
+
+    Returns
+    -------
+    list of dict, length m
+        Each with ``prompt``, ``completions`` (model to text) and ``verdicts`` (model to attribute
+        to verdict, None where there is none).
+    """
+    names = questions.attribute_names
+    lines: list[dict[str, Any]] = [
+        {
+            "prompt": prompt,
+            "completions": {name: texts[place] for name, texts in written.items()},
+            "verdicts": {name: {} for name in verdicts},
+        }
+        for place, prompt in enumerate(questions.prompts)
+    ]
+    rows = zip(questions.places.tolist(), questions.attributes.tolist(), strict=True)
+    for row, (place, attribute) in enumerate(rows):
+        for name, own in verdicts.items():
+            said = None if np.isnan(own[row]) else float(own[row])
+            lines[place]["verdicts"][name][names[attribute]] = said
+    return lines
