@@ -157,6 +157,22 @@ def test_preferences_train_and_log_each_group(data, method, summed):
         assert "no gain found" in trained.notes[-1]
 
 
+@pytest.mark.parametrize("summed", [0, 3])
+def test_a_policy_that_stays_the_reference_costs_log_2_and_nothing(data, summed):
+    """Eq. 20 and 21 at h = 0: dropout in the policy alone would make it another model."""
+    network = GeneratorSettings(width=16, dropout=0.5)
+    settings = SetTrainingSettings(
+        epochs=1, reference_epochs=2, learning_rate=1e-12, summed_labels=summed
+    )
+    reference = train_generator(data, network, settings).generator
+    groups = LabelPartition.from_names(["up"], LABELS)
+    trained = train_preferences(data, reference, groups, "fairpo-dpo", settings)
+    record = trained.descent.epochs[1]
+    assert record["loss/privileged"] == pytest.approx(math.log(2), abs=1e-6)
+    assert record["loss/non_privileged"] == 0
+    assert record["rewards/margins/privileged"] == pytest.approx(0, abs=1e-5)
+
+
 def test_dpo_prefers_true_sets_to_confusing_ones(data):
     settings = SetTrainingSettings(
         epochs=6, reference_epochs=2, learning_rate=3e-3, tolerance_points=100

@@ -62,7 +62,8 @@ def train_preferences(
     """Train a method from the reference; pairs are drawn anew each step by the policy itself.
 
     The epoch with the best privileged pair accuracy on held-out pairs is kept, among those that
-    do not lose more than ``tolerance_points`` of the reference's non-privileged accuracy. The
+    do not lose more than ``tolerance_points`` of the reference's non-privileged accuracy. Dropout is
+    off where the loss compares with the reference, so that it is log 2 at the start (Eq. 21). The
     held-out pairs are the reference's confusions, the same for every epoch and method.
 
     Parameters
@@ -95,6 +96,8 @@ def train_preferences(
     start = judge.accuracy(reference)
 
     def step_loss(features: Tensor, sets: Tensor, step: int) -> StepLoss:
+        if objective.needs_reference:  # which has no dropout: with it the two would never be equal
+            policy.eval()
         context = policy.context(features, Draw(training.seed, step))
         pairs = confusing_pairs(policy, context, sets, training.seed, step)
         chosen, rejected = _pair_scores(policy, context, sets, pairs, training, step)
