@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fairpo._checks import FairPOError
-from fairpo.cli.lm_show import print_lm_evaluation
+from fairpo.cli.lm_show import print_lm_comparison, print_lm_evaluation
 from fairpo.generation import load_pairs
 from fairpo.generation.language_models import load_language_model
 from fairpo.generation.model_evaluation import check_evaluation, evaluate_models, restrict_to
@@ -15,6 +15,7 @@ from fairpo.generation.plans import EvaluatePlan
 from fairpo.generation.runs import describe_run, write_lm_run
 from tests.generation.chat_server import answers, hangs, serving
 from tests.generation.tiny_lm import pairs, rows, trained
+from tests.report.language_examples import compared as compared_examples
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +74,13 @@ def test_where_nothing_is_privileged_no_group_is_called_so(folder, capsys):
     print_lm_evaluation(found)
     shown = capsys.readouterr().out
     assert "privileged" not in shown and "others" not in shown and "worst group" not in shown
+
+
+def test_names_in_brackets_are_shown_as_they_are(capsys):
+    figures = compared_examples(attributes=("le[red]ngth", "a[/b]"), privileged=("a[/b]",))
+    print_lm_comparison(figures)
+    shown = capsys.readouterr().out
+    assert "le[red]ngth" in shown and "a[/b] *" in shown
 
 
 def test_attributes_can_be_chosen(folder):

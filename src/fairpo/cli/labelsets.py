@@ -249,6 +249,7 @@ def print_comparison(title: str, found: SetComparison) -> None:
     """Print metrics x groups, a column a model and a difference; shares in points."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from fairpo.cli.show import GROUP_TITLES
 
@@ -260,7 +261,7 @@ def print_comparison(title: str, found: SetComparison) -> None:
         "",
         *found.models,
         *differences,
-        title=f"{title}, {found.level:.0%} intervals",
+        title=Text(f"{title}, {found.level:.0%} intervals", "table.title"),
         pad_edge=False,
     )
     first = next(iter(found.models.values()))
@@ -269,7 +270,8 @@ def print_comparison(title: str, found: SetComparison) -> None:
             cells = [_cell(each[metric][group], scale, "") for each in found.models.values()]
             cells += [_cell(each[metric][group], scale, "+") for each in differences.values()]
             table.add_row(words, GROUP_TITLES.get(group, group), *cells)
-    Console(highlight=False, width=None if Console().is_terminal else 120).print(table)
+    width = None if Console().is_terminal else 120
+    Console(highlight=False, markup=False, width=width).print(table)
 
 
 def _cell(found: Interval, scale: int, sign: str) -> str:
@@ -277,7 +279,7 @@ def _cell(found: Interval, scale: int, sign: str) -> str:
     if found.value != found.value:
         return "-"
     value, low, high = (f"{scale * part:{sign}.{1 if scale > 1 else 2}f}" for part in found)
-    return f"{value} \\[{low}, {high}]"
+    return f"{value} [{low}, {high}]"
 
 
 def _models(run: SetRun) -> dict[str, Any]:

@@ -100,10 +100,9 @@ def print_rates(title: str, columns: dict[str, dict[str, Any]], privileged: list
         if key == "worst_group" and not grouped:
             continue
         table.add_row(words, *(_cell(column[key]) for column in columns.values()))
-    console = Console(highlight=False)
-    needed = 24 + 20 * len(columns)
+    width = None if Console().is_terminal else max(80, 24 + 20 * len(columns))
     _line(title)
-    Console(highlight=False, width=None if console.is_terminal else max(80, needed)).print(table)
+    Console(highlight=False, markup=False, width=width).print(table)
 
 
 def _line(text: str) -> None:

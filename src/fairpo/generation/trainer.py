@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from fairpo._checks import type_error, unknown_name, value_error
 from fairpo.generation.attribute_groups import choose_groups
 from fairpo.generation.card import model_card
+from fairpo.generation.checks import check_model, check_same_tokens, renamed
 from fairpo.generation.config import FairPOGenerationConfig
 from fairpo.generation.evaluation import (
     PER_TOKEN,
@@ -141,7 +141,7 @@ class FairPOGenerationTrainer(ReportedTrainer):
         if not isinstance(args, FairPOGenerationConfig):
             raise type_error("args", must="be a FairPOGenerationConfig", got=type(args).__name__)
         check_tokenizer(processing_class)
-        _check_model(model, processing_class)
+        check_model(model, processing_class)
         check_given(
             reference_model,
             model,
@@ -368,7 +368,7 @@ class FairPOGenerationTrainer(ReportedTrainer):
         if not self.attribute_names:
             self.attribute_names = pairs.attribute_names
         elif pairs.attribute_names != self.attribute_names:
-            pairs = _renamed(pairs, self.attribute_names, name)
+            pairs = renamed(pairs, self.attribute_names, name)
         return PairExamples(tokenize_pairs(pairs, self._tokenizer, self._max_length, name))
 
     def _read(self, given: Any, name: str) -> PreferencePairs:
@@ -462,7 +462,7 @@ class FairPOGenerationTrainer(ReportedTrainer):
         if model is None:
             advice = "reference is 'initial' or the folder of a model."
             model = load_saved(folder, self.model, advice)
-        _check_same_tokens(model, self.model)
+        check_same_tokens(model, self.model)
         self._reference = ReferenceModel.frozen(model, self.args.device)
         self._reference_scorer = self._scorer_of(model)
 
@@ -552,52 +552,3 @@ def _prepared(model: Any, args: FairPOGenerationConfig, peft_config: Any) -> Any
             if isinstance(module, nn.Dropout):
                 module.p = 0.0
     return model
-
-
-def _check_model(model: Any, tokenizer: Any) -> None:
-    """Refuse what is no causal language model, or has no place for all tokens."""
-    config = getattr(model, "config", None)
-    known = isinstance(model, nn.Module) and hasattr(model, "get_output_embeddings")
-    if not known or config is None or config.is_encoder_decoder:
-        raise type_error(
-            "model",
-            must="be a causal language model of transformers",
-            got=type(model).__name__,
-            do="Load it with AutoModelForCausalLM.from_pretrained(...).",
-        )
-    if model.get_output_embeddings() is None:
-        raise value_error(
-            "model",
-            must="have a head that gives logits of tokens",
-            got=type(model).__name__,
-            do="Load it with AutoModelForCausalLM.from_pretrained(...).",
-        )
-    places = model.get_input_embeddings().num_embeddings
-    if len(tokenizer) > places:
-        raise value_error(
-            "the vocabulary of the model",
-            must=f"hold the tokenizer's {len(tokenizer)} tokens",
-            got=places,
-            do="Call model.resize_token_embeddings(len(tokenizer)).",
-        )
-
-
-def _check_same_tokens(reference: Any, policy: Any) -> None:
-    theirs, ours = (m.get_input_embeddings().num_embeddings for m in (reference, policy))
-    if theirs != ours:
-        raise value_error(
-            "the vocabulary of the reference", must=f"be the model's, {ours} tokens", got=theirs
-        )
-
-
-def _renamed(pairs: PreferencePairs, names: tuple[str, ...], what: str) -> PreferencePairs:
-    """Pairs whose attributes are numbered as those of the training pairs."""
-    place = {name: index for index, name in enumerate(names)}
-    for index in np.unique(pairs.attributes):
-        if pairs.attribute_names[index] not in place:
-            name = pairs.attribute_names[index]
-            raise unknown_name(f"attribute of {what}", name, names, of="attributes in training")
-    numbers = np.array([place.get(name, 0) for name in pairs.attribute_names], dtype=np.int64)
-    return replace(
-        pairs, attributes=numbers[pairs.attributes], attribute_names=names, agreement=None
-    )

@@ -62,9 +62,9 @@ def train_preferences(
     """Train a method from the reference; pairs are drawn anew each step by the policy itself.
 
     The epoch with the best privileged pair accuracy on held-out pairs is kept, among those that
-    do not lose more than ``tolerance_points`` of the reference's non-privileged accuracy. Dropout is
-    off where the loss compares with the reference, so that it is log 2 at the start (Eq. 21). The
-    held-out pairs are the reference's confusions, the same for every epoch and method.
+    do not lose more than ``tolerance_points`` of the reference's non-privileged accuracy. The
+    held-out pairs are the reference's confusions, the same for every epoch and method. Dropout is
+    off where the loss compares with the reference, so that at first it is log 2 (Eq. 21).
 
     Parameters
     ----------
