@@ -53,6 +53,13 @@ def compared(*arguments, **options):
     return found, summarise_comparison(found, "fairpo lm compare")
 
 
+def test_attributes_that_the_pairs_have_not_are_refused_before_anything_is_trained(data, tmp_path):
+    for privileged, words in (("politr", "Did you mean 'polite'"), ("worst:99", "99")):
+        with pytest.raises(FairPOError, match=words):
+            run_comparison(plan(data, tmp_path / "out", privileged=privileged))
+        assert not (tmp_path / "out").exists()
+
+
 @pytest.fixture(scope="module")
 def human(data):
     """A table of verdicts that knows no pair: everything is skipped, and counted."""

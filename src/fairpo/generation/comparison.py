@@ -179,6 +179,7 @@ def run_comparison(
     questions = questions_of(
         parts["test"], every_attribute=judge_name == ORACLE, n_prompts=plan.n_prompts
     )
+    _check_groups(plan, parts)
     begin_folder(plan, overwrite=overwrite)
     runner = _Runner(plan, parts, questions, judge is not None, fetch, on_step)
     trials: dict[tuple[str, int], Trial] = {}
@@ -309,6 +310,16 @@ def settings_of(plan: ComparePlan, method: str) -> dict[str, Any]:
 def _arguments(plan: ComparePlan, method: str, seed: int, *, tiny: bool, folder: Path) -> Any:
     settings = settings_of(plan, method)
     return training_arguments(method, settings, tiny=tiny, folder=folder, seed=seed)
+
+
+def _check_groups(plan: ComparePlan, parts: Mapping[str, PreferencePairs]) -> None:
+    """Refuse, before any training, privileged attributes that these pairs have not."""
+    if plan.privileged is not None:
+        train = parts["train"]
+        any_accuracy = np.linspace(0.0, 1.0, len(train.attribute_names))
+        parse_privileged(plan.privileged).resolve(
+            train.targets, train.attribute_names, any_accuracy
+        )
 
 
 def _groups(
