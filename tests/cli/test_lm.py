@@ -57,6 +57,9 @@ def test_a_run_is_evaluated_against_its_reference(folder):
     words = ("lm", "evaluate", "sft", "fairpo", "pairs.jsonl", "--attributes", "true", "--json")
     found = json.loads(fairpo(*words, cwd=folder).stdout)
     assert list(found["models"]) == ["sft", "fairpo"] and found["attribute_names"] == ["true"]
+    own = json.loads(fairpo("lm", "evaluate", "sft", "fairpo", "--json", cwd=folder).stdout)
+    assert list(own["models"]) == ["sft", "fairpo"] and own["data"]["name"] == "pairs"
+    assert own["data"]["n_pairs"] == 8
 
 
 def test_a_file_says_what_flags_say_and_flags_stand_over_it(folder):
@@ -129,7 +132,8 @@ def test_a_comparison_with_a_failed_trial_ends_with_1(folder):
         (("sft", "nothing.jsonl", "--out", "x"), "nothing.jsonl"),
         (("generate", "nothing", "--out", "x.jsonl"), "neither a folder nor in the local cache"),
         (("generate", "sft", "--out", "x.txt"), "must end in .jsonl"),
-        (("evaluate", "pairs.jsonl"), "is not a model that transformers can load"),
+        (("evaluate", "pairs.jsonl"), "PAIRS must be given, got no run"),
+        (("evaluate", "x.jsonl", "pairs.jsonl"), "x.jsonl: is "),
         (("compare", "--out", "x", "--config", "pairs.jsonl"), "pairs.jsonl: cannot be read"),
         (("init", "x.yaml", "--command", "tune"), "command 'tune'"),
     ],

@@ -76,10 +76,15 @@ def evaluate(plan: EvaluatePlan, *, fetch: bool, overwrite: bool, as_json: bool)
     """Judge models on the test pairs of PAIRS: reward accuracy, or win rates over a baseline."""
     from fairpo.cli.lm_show import print_lm_evaluation
     from fairpo.cli.show import print_json, say
+    from fairpo.generation.held_out import held_out_pairs
     from fairpo.generation.model_evaluation import check_evaluation, evaluate_models
 
     check_evaluation(plan, overwrite=overwrite)
-    parts = read_pairs_of(plan.pairs, plan.data_options, fetch)
+    parts = held_out_pairs(plan, fetch=fetch)
+    test = parts["test"]
+    say(f"{test.name}: {len(test)} pairs of {len(test.attribute_names)} attributes are judged")
+    for note in test.notes:
+        say(f"note: {note}.")
     found = evaluate_models(plan, parts, fetch=fetch, say=say)
     if as_json:
         print_json(found)
@@ -111,11 +116,11 @@ def conduct_comparison(plan: ComparePlan, *, fetch: bool, overwrite: bool) -> di
     try:
         with step_bars() as show:
             compared = run_comparison(plan, fetch=fetch, overwrite=overwrite, on_step=show, say=say)
+        found = summarise_comparison(compared, "fairpo " + shlex.join(sys.argv[1:]))
+        write_report(plan.out)
     except KeyboardInterrupt:
         say(f"stopped; the same command without --overwrite goes on in {plan.out}.")
         raise typer.Exit(130) from None
-    found = summarise_comparison(compared, "fairpo " + shlex.join(sys.argv[1:]))
-    write_report(plan.out)
     return found
 
 
