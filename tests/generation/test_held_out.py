@@ -36,8 +36,8 @@ def folder(tmp_path):
     others = [{**row, "prompt": f"other {row['prompt']}"} for row in rows(pairs(40))]
     write(tmp_path / "other.jsonl", others)
     write(tmp_path / "test.jsonl", [{**row, "split": "test"} for row in others])
-    write(tmp_path / "both.jsonl", [{**r, "split": ["train", "dev"][n % 2]} for n, r in
-X
+    split = [{**row, "split": ["train", "dev"][n % 2]} for n, row in enumerate(others)]
+    write(tmp_path / "both.jsonl", split)
     write_run(tmp_path / "sft", tmp_path / "own.jsonl", **OPTIONS)
     write_run(tmp_path / "fairpo", "elsewhere.jsonl", start=str(tmp_path / "sft"))
     return tmp_path
