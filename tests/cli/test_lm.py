@@ -4,6 +4,7 @@ import json
 import sys
 
 import pytest
+import typer
 import yaml
 
 from tests.command import fairpo
@@ -118,6 +119,19 @@ def test_a_comparison_with_a_failed_trial_ends_with_1(folder):
     done = fairpo(*words, *more, cwd=folder)
     assert done.returncode == 1
     assert "dpo, seed 0 failed:" in done.stderr and "1 trials failed" in done.stderr
+
+
+def test_a_judge_without_any_verdict_ends_with_1(capsys):
+    from fairpo.cli.lm import _exit_without_verdicts
+
+    none, some = ({"overall": {"value": value}} for value in (None, 0.5))
+    with pytest.raises(typer.Exit) as ended:
+        _exit_without_verdicts([none, none], "llm:down")
+    assert ended.value.exit_code == 1
+    assert "llm:down gave no verdict at all" in capsys.readouterr().err
+    _exit_without_verdicts([none, some], "llm:up")
+    _exit_without_verdicts([], None)
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize(

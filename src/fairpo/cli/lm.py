@@ -88,13 +88,14 @@ def evaluate(plan: EvaluatePlan, *, fetch: bool, overwrite: bool, as_json: bool)
     found = evaluate_models(plan, parts, fetch=fetch, say=say)
     if as_json:
         print_json(found)
-        return
-    print_lm_evaluation(found)
-    for note in found["notes"]:
-        say(f"note: {note}.")
-    counts = {name: count for name, count in found["counts"].items() if count}
-    if counts:
-        say("judge: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
+    else:
+        print_lm_evaluation(found)
+        for note in found["notes"]:
+            say(f"note: {note}.")
+        counts = {name: count for name, count in found["counts"].items() if count}
+        if counts:
+            say("judge: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
+    _exit_without_verdicts(list(found["models"].values()), plan.judge)
 
 
 def compare(plan: ComparePlan, *, fetch: bool, overwrite: bool, as_json: bool) -> None:
@@ -136,8 +137,19 @@ def show_comparison(found: dict[str, Any], out: Path, as_json: bool) -> None:
         for note in (*found["data"]["notes"], *found["notes"]):
             say(f"note: {note}.")
         print(f"{out / 'report.html'}")
+    rates = [method["win_rate"] for method in found["methods"].values() if method["win_rate"]]
+    _exit_without_verdicts(rates, found["judge"])
     if found["failed"]:
         say(f"{len(found['failed'])} trials failed; the same command tries them again.")
+        raise typer.Exit(1)
+
+
+def _exit_without_verdicts(rates: list[dict[str, Any]], judge: str | None) -> None:
+    """Exit with 1 where a judge said nothing at all: no script is to take that for a result."""
+    from fairpo.cli.show import say
+
+    if rates and all(rate["overall"]["value"] is None for rate in rates):
+        say(f"{judge} gave no verdict at all, so there are no win rates")
         raise typer.Exit(1)
 
 

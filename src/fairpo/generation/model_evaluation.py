@@ -260,6 +260,7 @@ def _write(
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / EVALUATION, found)
     if not written:
+        (folder / SAMPLES).unlink(missing_ok=True)  # of an evaluation that this one replaces
         return
     lines = []
     for place, prompt in enumerate(questions.prompts):
