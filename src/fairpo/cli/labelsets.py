@@ -244,9 +244,8 @@ def evaluate(
         return
     print_comparison(f"{run} on {len(rows)} rows of {aligned.name}, k = {k}", found)
     if _is_reference(loaded):
-        say(
-            f"note: {loaded.config.method} found no gain on validation, so the run is its reference."
-        )
+        method = loaded.config.method
+        say(f"note: {method} found no gain on validation, so the run is its reference.")
 
 
 def print_comparison(title: str, found: SetComparison) -> None:

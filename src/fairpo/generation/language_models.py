@@ -82,10 +82,8 @@ def load_language_model(
         raise file_error(name, problem)
     if tokenizer.pad_token_id is None and tokenizer.eos_token_id is not None:
         tokenizer.pad_token = tokenizer.eos_token
-        words = (
-            f"{name}: its tokenizer has no pad token, the end token stands in; padding is masked."
-        )
-        warnings.warn(words, FairPOWarning, stacklevel=2)
+        words = "its tokenizer has no pad token, the end token stands in; padding is masked."
+        warnings.warn(f"{name}: {words}", FairPOWarning, stacklevel=2)
     check_tokenizer(tokenizer)
     return LanguageModel(model, tokenizer)
 
