@@ -145,7 +145,9 @@ def test_the_folder_holds_figures_logs_samples_and_models(done):
     assert figures["privileged"] == ["polite"] and not figures["failed"]
 
 
-def test_what_is_done_is_not_done_again_and_more_can_be_asked(data, tmp_path, monkeypatch):
+@pytest.fixture
+def trained(monkeypatch):
+    """One entry a training."""
     trained = []
     train = comparison.train_language_model
 
@@ -154,6 +156,24 @@ def test_what_is_done_is_not_done_again_and_more_can_be_asked(data, tmp_path, mo
         return train(*arguments, **options)
 
     monkeypatch.setattr(comparison, "train_language_model", counted)
+    return trained
+
+
+def test_a_judge_can_come_later_and_nothing_is_trained_again(data, tmp_path, human, trained):
+    told = {"methods": "dpo", "seeds": 1}
+    before = compared(data, tmp_path / "out", **told)[1]
+    found, after = compared(data, tmp_path / "out", judge=f"human:{human}", **told)
+    assert len(trained) == 2
+    assert before["methods"]["dpo"]["win_rate"] is None
+    assert after["methods"]["dpo"]["win_rate"]["overall"]["skipped"] > 0
+    for name in ("reward_accuracy", "drift", "seconds"):
+        assert after["methods"]["dpo"][name] == before["methods"]["dpo"][name]
+    whole, _ = compared(data, tmp_path / "other", judge=f"human:{human}", **told)
+    assert found.trials["dpo", 0].completions == whole.trials["dpo", 0].completions
+    assert compared(data, tmp_path / "out", **told)[1] == before
+
+
+def test_what_is_done_is_not_done_again_and_more_can_be_asked(data, tmp_path, trained):
     told = {"methods": "dpo", "seeds": 1}
     first = compared(data, tmp_path / "out", **told)[1]
     assert len(trained) == 2

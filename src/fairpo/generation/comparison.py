@@ -24,6 +24,7 @@ from fairpo.generation.comparison_folder import (
     digest_of_pairs,
     model_folder,
     read_trial,
+    trial_file,
     write_trial,
 )
 from fairpo.generation.decoding import write_completions
@@ -37,7 +38,7 @@ from fairpo.generation.preferences import PreferencePairs
 from fairpo.generation.questions import Questions, questions_of
 from fairpo.generation.readers import EMBEDDED, PairOptions, load_pairs
 from fairpo.generation.runs import describe_run, read_lm_run, write_lm_run
-from fairpo.generation.tiny import TINY
+from fairpo.generation.tiny import TINY, LanguageModel
 from fairpo.generation.training import (
     SFT,
     OnStep,
@@ -230,10 +231,18 @@ class _Runner:
     def trial(self, method: str, seed: int, groups: LabelGroups | None) -> Trial:
         """Train a method under a seed, and hear its model; or read what it said."""
         folder = self._plan.out
-        key = digest_of(self._depends_on(method, seed, groups))
-        found = read_trial(folder, method, seed, key)
+        trained = digest_of(self._depends_on(method, seed, groups))
+        key = digest_of([trained, self._heard_of()])
+        found = read_trial(folder, method, seed, key=key)
         if found is None:
-            found = {"key": key, **self._run(method, seed, groups)}
+            before = read_trial(folder, method, seed, trained=trained)
+            if before is None:
+                loaded, seconds = self._train(method, seed, groups)
+            else:  # a judge came or went: the model stays
+                loaded = load_language_model(str(model_folder(folder, method, seed)))
+                seconds = before["seconds"]
+            found = {"key": key, "trained": trained, "seconds": seconds}
+            found |= self._heard(loaded, seed)
             write_trial(folder, method, seed, found)
         log = read_lm_run(model_folder(folder, method, seed)).log_history
         return Trial(
@@ -245,15 +254,20 @@ class _Runner:
             found["seconds"],
         )
 
+    def _heard_of(self) -> list[Any]:
+        """What decides on scores and completions, beside the model."""
+        plan = self._plan
+        written = [plan.max_new_tokens, plan.sample, plan.temperature, self._judged]
+        return [*written, len(self._questions.prompts), plan.max_length]
+
     def _depends_on(self, method: str, seed: int, groups: LabelGroups | None) -> dict[str, Any]:
+        """What decides on the model."""
         plan = self._plan
         told: dict[str, Any] = {
             "pairs": self._of_pairs,
             "method": method,
             "seed": seed,
             "settings": settings_of(plan, method),
-            "written": [plan.max_new_tokens, plan.sample, plan.temperature, self._judged],
-            "prompts": [len(self._questions.prompts), plan.max_length],
         }
         if method == SFT:
             return {**told, "model": plan.model}
@@ -263,7 +277,10 @@ class _Runner:
         assert groups is not None
         return {**told, "start": start, "groups": _plain(groups)}
 
-    def _run(self, method: str, seed: int, groups: LabelGroups | None) -> dict[str, Any]:
+    def _train(
+        self, method: str, seed: int, groups: LabelGroups | None
+    ) -> tuple[LanguageModel, float]:
+        """Train a model and write it; and the seconds that the training took."""
         plan, parts = self._plan, self._parts
         source = plan.model if method == SFT else str(self.start(seed))
         loaded = load_language_model(source, parts["train"], fetch=self._fetch, seed=seed)
@@ -290,7 +307,13 @@ class _Runner:
             data_options=plan.data_options,
             settings=settings_of(plan, method),
         )
+        trial_file(plan.out, method, seed).unlink(missing_ok=True)  # it is of another model
         write_lm_run(model_folder(plan.out, method, seed), trainer, run, overwrite=True)
+        return loaded, seconds
+
+    def _heard(self, loaded: LanguageModel, seed: int) -> dict[str, Any]:
+        """What a model says of the test pairs, and what it writes."""
+        plan, parts = self._plan, self._parts
         scores = score_pairs(
             loaded, parts["test"], max_length=plan.max_length, batch_size=plan.batch_size
         )
@@ -298,7 +321,7 @@ class _Runner:
         if self._judged:
             completions = write_completions(loaded, self._questions.prompts, plan, seed=seed)
         columns = [[None if np.isnan(x) else x for x in part.tolist()] for part in scores]
-        return {"scores": columns, "completions": completions, "seconds": seconds}
+        return {"scores": columns, "completions": completions}
 
 
 def settings_of(plan: ComparePlan, method: str) -> dict[str, Any]:
