@@ -121,6 +121,21 @@ def test_a_comparison_with_a_failed_trial_ends_with_1(folder):
     assert "dpo, seed 0 failed:" in done.stderr and "1 trials failed" in done.stderr
 
 
+def test_groups_are_shown_where_attributes_are_privileged(capsys):
+    from fairpo.cli.lm_show import print_rates
+
+    rate = {"value": 0.5, "low": 0.4, "high": 0.6}
+    shown = {"attributes": {"kind": rate}, "groups": {"privileged": rate, "non_privileged": rate}}
+    shown |= {"overall": rate, "worst_group": rate, "worst_attribute": rate}
+    print_rates("with", {"dpo": shown}, ["kind"])
+    told = capsys.readouterr().out
+    assert "kind *" in told and "others" in told and "worst group" in told
+    print_rates("without", {"dpo": shown}, [])
+    told = capsys.readouterr().out
+    assert "kind" in told and "worst attribute" in told
+    assert not any(word in told for word in ("privileged", "others", "worst group"))
+
+
 def test_a_judge_without_any_verdict_ends_with_1(capsys):
     from fairpo.cli.lm import _exit_without_verdicts
 

@@ -56,7 +56,8 @@ def print_lm_comparison(found: dict[str, Any]) -> None:
         title = f"win rate over sft, judged by {found['judge']}, {found['n_prompts']} prompts"
         print_rates(title, judged, found["privileged"])
     level = f"{found['level']:.0%}"
-    lines = [f"* privileged. In brackets: {level} intervals over prompts; 50 is a draw with sft."]
+    star = "* privileged. " if found["privileged"] else ""
+    lines = [f"{star}In brackets: {level} intervals over prompts; 50 is a draw with sft."]
     if judged:
         lines.append("Ties count one half. Reward of sft: log-probability per token.")
     for line in lines:
@@ -85,19 +86,21 @@ def print_rates(title: str, columns: dict[str, dict[str, Any]], privileged: list
     columns : dict from model to rates
         As ``RunRates.to_dict`` gives them.
     privileged : list of str
-        Attributes that are marked.
+        Attributes that are marked; without any there are no rows of groups.
     """
     table = Table("points (x100)", pad_edge=False)
     for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
     first = next(iter(columns.values()))
-    for part, marked in (("attributes", privileged), ("groups", [])):
+    parts = [("attributes", privileged), *([("groups", [])] if privileged else [])]
+    for part, marked in parts:
         for name in first[part]:
             words = _GROUPS.get(name, name) if part == "groups" else name
             cells = [_cell(column[part][name]) for column in columns.values()]
             table.add_row(f"{words}{' *' if name in marked else ''}", *cells)
         table.add_section()
-    for key, words in _LAST.items():
+    last = {key: words for key, words in _LAST.items() if privileged or key != "worst_group"}
+    for key, words in last.items():
         table.add_row(words, *(_cell(column[key]) for column in columns.values()))
     console = Console(highlight=False)
     needed = 24 + 20 * len(columns)
