@@ -121,6 +121,21 @@ def test_a_comparison_with_a_failed_trial_ends_with_1(folder):
     assert "dpo, seed 0 failed:" in done.stderr and "1 trials failed" in done.stderr
 
 
+def test_a_command_that_is_stopped_says_so(capsys):
+    from fairpo.cli.lm_options import lm_command
+    from fairpo.generation.plans import GeneratePlan
+
+    def stopped(plan, **_):
+        raise KeyboardInterrupt
+
+    command = lm_command(GeneratePlan, stopped, ("model", "prompts"))
+    common = {"config": None, "fetch": False, "overwrite": False, "as_json": False, "threads": 1}
+    with pytest.raises(typer.Exit) as ended:
+        command(model="run", out="x.jsonl", **common)
+    assert ended.value.exit_code == 130
+    assert capsys.readouterr().err == "stopped; nothing was written.\n"
+
+
 def test_groups_are_shown_where_attributes_are_privileged(capsys):
     from fairpo.cli.lm_show import print_rates
 

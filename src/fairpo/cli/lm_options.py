@@ -48,12 +48,18 @@ def lm_command(
     """
 
     def command(**given: Any) -> None:
+        from fairpo.cli.show import say
+
         file = given.pop("config")
         common = {name: given.pop(name) for name in ("fetch", "overwrite", "as_json")}
         options.set_threads(given.pop("threads"))
         told = read_plan(plan, file, _told(given, positional))
         require("transformers", extra="generation", purpose="language models")
-        run(told, **common)
+        try:
+            run(told, **common)
+        except KeyboardInterrupt:  # typer would end without a word
+            say("stopped; nothing was written.")
+            raise typer.Exit(130) from None
 
     parameters = [
         _parameter(name, field, name in positional) for name, field in _in_order(plan, positional)
