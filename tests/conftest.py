@@ -1,6 +1,7 @@
 """Shared data: a small learnable multi-label problem, and a cache the tests own."""
 
 import os
+import signal
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ import torch
 from fairpo.data import MultiLabelData
 
 torch.set_num_threads(1)
+# A shell starts what it puts in the background with Ctrl-C ignored, and children inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

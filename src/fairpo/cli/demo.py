@@ -41,7 +41,7 @@ def demo(
     jobs: options.Jobs = None,
     generation: Annotated[
         bool,
-        typer.Option("--generation", help="A language model on verses, in about three minutes."),
+        typer.Option("--generation", help="A language model on verses, in a minute or two."),
     ] = False,
     as_json: options.Json = False,
 ) -> None:
