@@ -12,6 +12,8 @@ from fairpo.generation.texts import is_empty, is_text
 
 _MOST_FAULTS = 5
 
+_LINE = 'A line is {"prompt": "..."}, with text or messages that say something.'
+
 
 def read_prompts(source: str) -> list[dict[str, Any]]:
     """Read rows with a prompt.
@@ -32,6 +34,8 @@ def read_prompts(source: str) -> list[dict[str, Any]]:
 
         return [{"prompt": prompt} for prompt in make_verses().prompts["test"]]
     path = Path(source)
+    if path.suffix != ".jsonl":
+        raise file_error(source, "is no .jsonl file", _LINE)
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -49,7 +53,7 @@ def read_prompts(source: str) -> list[dict[str, Any]]:
         raise file_error(
             path,
             f"{len(faults)} lines hold no prompt, among them {named}",
-            'A line is {"prompt": "..."}, with text or messages that say something.',
+            _LINE,
         )
     if not rows:
         raise file_error(path, "holds no prompt")
