@@ -52,6 +52,14 @@ def test_sampled_sets_keep_their_constraints(folder):
             assert 0 < sum(each["probability"] for each in row["sets"]) <= 1 + 1e-9
 
 
+def test_an_evaluation_says_where_the_run_is_its_reference(folder):
+    words = ("labelsets", "train", "small.npz", "--method", "fairpo-dpo", "--privileged", "a")
+    done = fairpo(*words, *QUICK, "--set", "learning_rate=1e-12", "--out", "same", cwd=folder)
+    assert done.returncode == 0 and "the reference is returned" in done.stderr
+    told = "note: fairpo-dpo found no gain on validation, so the run is its reference.\n"
+    assert told in fairpo("labelsets", "evaluate", "same", cwd=folder).stderr
+
+
 def test_evaluation_of_the_run_and_its_reference(folder):
     done = fairpo("labelsets", "evaluate", "run", "--json", cwd=folder)
     assert done.returncode == 0, done.stderr

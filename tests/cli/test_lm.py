@@ -4,6 +4,7 @@ import json
 import sys
 
 import pytest
+import typer
 import yaml
 
 from tests.command import fairpo
@@ -57,6 +58,9 @@ def test_a_run_is_evaluated_against_its_reference(folder):
     words = ("lm", "evaluate", "sft", "fairpo", "pairs.jsonl", "--attributes", "true", "--json")
     found = json.loads(fairpo(*words, cwd=folder).stdout)
     assert list(found["models"]) == ["sft", "fairpo"] and found["attribute_names"] == ["true"]
+    own = json.loads(fairpo("lm", "evaluate", "sft", "fairpo", "--json", cwd=folder).stdout)
+    assert list(own["models"]) == ["sft", "fairpo"] and own["data"]["name"] == "pairs"
+    assert own["data"]["n_pairs"] == 8
 
 
 def test_pairs_are_read_as_the_run_read_them(folder):
@@ -160,6 +164,49 @@ def test_a_comparison_with_a_failed_trial_ends_with_1(folder):
     assert "dpo, seed 0 failed:" in done.stderr and "1 trials failed" in done.stderr
 
 
+def test_a_command_that_is_stopped_says_so(capsys):
+    from fairpo.cli.lm_options import lm_command
+    from fairpo.generation.plans import GeneratePlan
+
+    def stopped(plan, **_):
+        raise KeyboardInterrupt
+
+    command = lm_command(GeneratePlan, stopped, ("model", "prompts"))
+    common = {"config": None, "fetch": False, "overwrite": False, "as_json": False, "threads": 1}
+    with pytest.raises(typer.Exit) as ended:
+        command(model="run", out="x.jsonl", **common)
+    assert ended.value.exit_code == 130
+    assert capsys.readouterr().err == "stopped; nothing was written.\n"
+
+
+def test_groups_are_shown_where_attributes_are_privileged(capsys):
+    from fairpo.cli.lm_show import print_rates
+
+    rate = {"value": 0.5, "low": 0.4, "high": 0.6}
+    shown = {"attributes": {"kind": rate}, "groups": {"privileged": rate, "non_privileged": rate}}
+    shown |= {"overall": rate, "worst_group": rate, "worst_attribute": rate}
+    print_rates("with", {"dpo": shown}, ["kind"])
+    told = capsys.readouterr().out
+    assert "kind *" in told and "others" in told and "worst group" in told
+    print_rates("without", {"dpo": shown}, [])
+    told = capsys.readouterr().out
+    assert "kind" in told and "worst attribute" in told
+    assert not any(word in told for word in ("privileged", "others", "worst group"))
+
+
+def test_a_judge_without_any_verdict_ends_with_1(capsys):
+    from fairpo.cli.lm import _exit_without_verdicts
+
+    none, some = ({"overall": {"value": value}} for value in (None, 0.5))
+    with pytest.raises(typer.Exit) as ended:
+        _exit_without_verdicts([none, none], "llm:down")
+    assert ended.value.exit_code == 1
+    assert "llm:down gave no verdict at all" in capsys.readouterr().err
+    _exit_without_verdicts([none, some], "llm:up")
+    _exit_without_verdicts([], None)
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize(
     ("words", "error"),
     [
@@ -172,7 +219,8 @@ def test_a_comparison_with_a_failed_trial_ends_with_1(folder):
         (("sft", "nothing.jsonl", "--out", "x"), "nothing.jsonl"),
         (("generate", "nothing", "--out", "x.jsonl"), "neither a folder nor in the local cache"),
         (("generate", "sft", "--out", "x.txt"), "must end in .jsonl"),
-        (("evaluate", "pairs.jsonl"), "is not a model that transformers can load"),
+        (("evaluate", "pairs.jsonl"), "PAIRS must be given, got no run"),
+        (("evaluate", "x.jsonl", "pairs.jsonl"), "x.jsonl: is "),
         (("compare", "--out", "x", "--config", "pairs.jsonl"), "pairs.jsonl: cannot be read"),
         (("init", "x.yaml", "--command", "tune"), "command 'tune'"),
     ],

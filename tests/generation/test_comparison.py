@@ -55,6 +55,13 @@ def compared(*arguments, **options):
     return found, summarise_comparison(found, "fairpo lm compare")
 
 
+def test_attributes_that_the_pairs_have_not_are_refused_before_anything_is_trained(data, tmp_path):
+    for privileged, words in (("politr", "Did you mean 'polite'"), ("worst:99", "99")):
+        with pytest.raises(FairPOError, match=words):
+            run_comparison(plan(data, tmp_path / "out", privileged=privileged))
+        assert not (tmp_path / "out").exists()
+
+
 @pytest.fixture(scope="module")
 def human(data):
     """A table of verdicts that knows no pair: everything is skipped, and counted."""
@@ -140,7 +147,9 @@ def test_the_folder_holds_figures_logs_samples_and_models(done):
     assert figures["privileged"] == ["polite"] and not figures["failed"]
 
 
-def test_what_is_done_is_not_done_again_and_more_can_be_asked(data, tmp_path, monkeypatch):
+@pytest.fixture
+def trained(monkeypatch):
+    """One entry a training."""
     trained = []
     train = comparison.train_language_model
 
@@ -149,6 +158,24 @@ def test_what_is_done_is_not_done_again_and_more_can_be_asked(data, tmp_path, mo
         return train(*arguments, **options)
 
     monkeypatch.setattr(comparison, "train_language_model", counted)
+    return trained
+
+
+def test_a_judge_can_come_later_and_nothing_is_trained_again(data, tmp_path, human, trained):
+    told = {"methods": "dpo", "seeds": 1}
+    before = compared(data, tmp_path / "out", **told)[1]
+    found, after = compared(data, tmp_path / "out", judge=f"human:{human}", **told)
+    assert len(trained) == 2
+    assert before["methods"]["dpo"]["win_rate"] is None
+    assert after["methods"]["dpo"]["win_rate"]["overall"]["skipped"] > 0
+    for name in ("reward_accuracy", "drift", "seconds"):
+        assert after["methods"]["dpo"][name] == before["methods"]["dpo"][name]
+    whole, _ = compared(data, tmp_path / "other", judge=f"human:{human}", **told)
+    assert found.trials["dpo", 0].completions == whole.trials["dpo", 0].completions
+    assert compared(data, tmp_path / "out", **told)[1] == before
+
+
+def test_what_is_done_is_not_done_again_and_more_can_be_asked(data, tmp_path, trained):
     told = {"methods": "dpo", "seeds": 1}
     first = compared(data, tmp_path / "out", **told)[1]
     assert len(trained) == 2
@@ -228,7 +255,7 @@ def test_without_groups_only_methods_without_them_run(data, tmp_path):
         ("pooled", [*NAMES_SORTED])
     ]
     text = render_report({**figures, "logs": [], "samples": []})
-    assert "reward accuracy on pooled attributes" in text
+    assert "reward accuracy on all attributes" in text
     assert "privileged attributes" not in text and "non-privileged" not in text
     with pytest.raises(FairPOError, match="--privileged must be given for fairpo-dpo"):
         run_comparison(plan(data, tmp_path / "other", privileged=None))

@@ -65,7 +65,8 @@ def test_refused_together_by_line():
     assert text.startswith("pairs.jsonl: the pairs must all be sound, got 13 of 15 that are not:")
     assert "3 without an attribute (lines 16, 17, 18)" in text
     assert "1 that repeat another (line 21)" in text
-    assert text.endswith("Unknown: 'knd'. Mend them, or leave them out with invalid='drop'.")
+    assert "Unknown: 'knd'. Mend them, or leave them out with invalid='drop'" in text
+    assert text.endswith("(--data-option invalid=drop).")
 
 
 def test_dropped_and_told():

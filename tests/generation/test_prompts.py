@@ -52,3 +52,9 @@ def test_a_file_that_is_not_there(tmp_path):
 def test_the_embedded_task_gives_its_test_prompts():
     rows = read_prompts("verses")
     assert len(rows) == 300 and rows[0]["prompt"].endswith(":")
+
+
+@pytest.mark.parametrize("source", ["What is 3 + 4?", "pairs.parquet"])
+def test_what_is_no_file_of_lines_is_told_what_one_is(source):
+    with pytest.raises(FairPOFileError, match="is no .jsonl file. A line is"):
+        read_prompts(source)

@@ -262,7 +262,7 @@ def test_shared_beginnings(chosen, rejected, parts):
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("a.jsonl", b'{"prompt": 1}\n{"prompt"\n', "line 2: not valid JSON"),
+        ("a.jsonl", b'{"prompt": 1}\n{"prompt"\n', r"^\S+a.jsonl: line 2: not valid JSON"),
         ("a.jsonl", b"[1]\n", "line 1: must be an object, got '[1]"),
         ("a.jsonl", b"\xff\n", "is not UTF-8"),
         ("a.jsonl", b'{"prompt": "\\ud83d"}\n', "line 1: not valid JSON"),

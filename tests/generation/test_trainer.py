@@ -339,6 +339,7 @@ def test_an_attribute_never_seen_in_training(tmp_path):
     with pytest.warns(FairPOWarning, match="1 privileged attributes drive no training pair"):
         made = tiny_lm.trainer(tmp_path, data=without)
     assert "eval_rewards/margins/attributes/polite" in made.evaluate(data)
+    tiny_lm.trainer(tmp_path, data=without, method="dpo", privileged=None)  # without a warning
     other = PreferencePairs(["a"], ["b"], ["c"], np.array([0]), ("brave",))
     with pytest.raises(FairPOValueError, match="attribute of eval 'brave' is not among the 4 attr"):
         made.evaluate(other)

@@ -122,6 +122,23 @@ def test_the_worst_of_several_is_never_marked():
     assert not any("worst" in line for line in lines)
 
 
+def test_sft_whose_reward_is_another_measure_leads_nothing():
+    figures = compared(judged=False)
+    set_rate(figures, "sft", "privileged", 0.9, 0.02, "reward_accuracy")
+    assert lead(figures)["method"] != "sft"
+    assert lead(figures)["before"].startswith("Of 2 methods,")
+    alone = compared(("sft",), judged=False)
+    set_rate(alone, "sft", "privileged", 0.9, 0.02, "reward_accuracy")
+    assert lead(alone)["before"].startswith("Only sft was trained")
+
+
+def test_the_lead_names_no_privileged_attributes_where_there_are_none():
+    figures = compared(("sft", "dpo")) | {"privileged": []}
+    set_rate(figures, "dpo", "privileged", 0.7, 0.02)
+    assert lead(figures)["before"] == "The win rate over sft on all attributes is, of "
+    assert "privileged" not in lead(figures)["after"].replace("non-privileged", "")
+
+
 def test_without_a_judge_the_accuracy_leads():
     figures = compared(judged=False)
     page = render_report(figures)

@@ -210,7 +210,7 @@ def evaluate(
     ambiguous-digits they are compared with the true distribution over sets.
     """
     from fairpo.cli.backbones import embedded_as_the_run
-    from fairpo.cli.show import print_json
+    from fairpo.cli.show import print_json, say
     from fairpo.data.base import feature_rows
     from fairpo.labelsets import NetworkSets, compare_sets, load_set_run, measure_sets
     from fairpo.training.alignment import align_features, align_labels
@@ -243,6 +243,9 @@ def evaluate(
         print_json({"data": aligned.name, "n_rows": len(rows), "k": k, **found.to_dict()})
         return
     print_comparison(f"{run} on {len(rows)} rows of {aligned.name}, k = {k}", found)
+    if _is_reference(loaded):
+        method = loaded.config.method
+        say(f"note: {method} found no gain on validation, so the run is its reference.")
 
 
 def print_comparison(title: str, found: SetComparison) -> None:
@@ -288,6 +291,15 @@ def _models(run: SetRun) -> dict[str, Any]:
     if run.config.method == REFERENCE:
         return {REFERENCE: run.generator}
     return {"reference": run.reference, run.config.method: run.generator}
+
+
+def _is_reference(run: SetRun) -> bool:
+    """Whether a method over pairs gave the reference back."""
+    from fairpo.labelsets.fit import REFERENCE
+
+    own, start = run.generator.state_dict(), run.reference.state_dict()
+    same = all(bool((own[name] == start[name]).all()) for name in own)
+    return run.config.method != REFERENCE and same
 
 
 def _truth(source: str, rows: Any) -> Any:

@@ -76,24 +76,26 @@ def evaluate(plan: EvaluatePlan, *, fetch: bool, overwrite: bool, as_json: bool)
     """Judge models on the test pairs of PAIRS: reward accuracy, or win rates over a baseline."""
     from fairpo.cli.lm_show import print_lm_evaluation
     from fairpo.cli.show import print_json, say
+    from fairpo.generation.held_out import held_out_pairs
     from fairpo.generation.model_evaluation import check_evaluation, evaluate_models
-    from fairpo.generation.runs import reading_of
 
     check_evaluation(plan, overwrite=overwrite)
-    models = (*plan.models, *([plan.baseline] if plan.baseline else []))
-    reading = reading_of(plan.pairs, models, plan.data_options)
-    plan = plan.model_copy(update={"data_options": reading})
-    parts = read_pairs_of(plan.pairs, reading, fetch)
+    parts = held_out_pairs(plan, fetch=fetch)
+    test = parts["test"]
+    say(f"{test.name}: {len(test)} pairs of {len(test.attribute_names)} attributes are judged")
+    for note in test.notes:
+        say(f"note: {note}.")
     found = evaluate_models(plan, parts, fetch=fetch, say=say)
     if as_json:
         print_json(found)
-        return
-    print_lm_evaluation(found)
-    for note in found["notes"]:
-        say(f"note: {note}.")
-    counts = {name: count for name, count in found["counts"].items() if count}
-    if counts:
-        say("judge: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
+    else:
+        print_lm_evaluation(found)
+        for note in found["notes"]:
+            say(f"note: {note}.")
+        counts = {name: count for name, count in found["counts"].items() if count}
+        if counts:
+            say("judge: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
+    _exit_without_verdicts(list(found["models"].values()), plan.judge)
 
 
 def compare(plan: ComparePlan, *, fetch: bool, overwrite: bool, as_json: bool) -> None:
@@ -115,11 +117,11 @@ def conduct_comparison(plan: ComparePlan, *, fetch: bool, overwrite: bool) -> di
     try:
         with step_bars() as show:
             compared = run_comparison(plan, fetch=fetch, overwrite=overwrite, on_step=show, say=say)
+        found = summarise_comparison(compared, "fairpo " + shlex.join(sys.argv[1:]))
+        write_report(plan.out)
     except KeyboardInterrupt:
         say(f"stopped; the same command without --overwrite goes on in {plan.out}.")
         raise typer.Exit(130) from None
-    found = summarise_comparison(compared, "fairpo " + shlex.join(sys.argv[1:]))
-    write_report(plan.out)
     return found
 
 
@@ -135,8 +137,19 @@ def show_comparison(found: dict[str, Any], out: Path, as_json: bool) -> None:
         for note in (*found["data"]["notes"], *found["notes"]):
             say(f"note: {note}.")
         print(f"{out / 'report.html'}")
+    rates = [method["win_rate"] for method in found["methods"].values() if method["win_rate"]]
+    _exit_without_verdicts(rates, found["judge"])
     if found["failed"]:
         say(f"{len(found['failed'])} trials failed; the same command tries them again.")
+        raise typer.Exit(1)
+
+
+def _exit_without_verdicts(rates: list[dict[str, Any]], judge: str | None) -> None:
+    """Exit with 1 where a judge said nothing at all: no script is to take that for a result."""
+    from fairpo.cli.show import say
+
+    if rates and all(rate["overall"]["value"] is None for rate in rates):
+        say(f"{judge} gave no verdict at all, so there are no win rates")
         raise typer.Exit(1)
 
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 _SHORT = {"settings": "--set", "data_options": "--data-option"}
 """Mappings that are given an entry at a time, as ``NAME=VALUE``."""
 
+_MODEL = "config.json"
+"""What every folder of a model holds, and no folder of pairs."""
+
 _ONLY_FILES = ("sft", "overrides")
 """Mappings that a file alone can say."""
 
@@ -45,12 +48,18 @@ def lm_command(
     """
 
     def command(**given: Any) -> None:
+        from fairpo.cli.show import say
+
         file = given.pop("config")
         common = {name: given.pop(name) for name in ("fetch", "overwrite", "as_json")}
         options.set_threads(given.pop("threads"))
         told = read_plan(plan, file, _told(given, positional))
         require("transformers", extra="generation", purpose="language models")
-        run(told, **common)
+        try:
+            run(told, **common)
+        except KeyboardInterrupt:  # typer would end without a word
+            say("stopped; nothing was written.")
+            raise typer.Exit(130) from None
 
     parameters = [
         _parameter(name, field, name in positional) for name, field in _in_order(plan, positional)
@@ -134,7 +143,8 @@ def _told(given: dict[str, Any], positional: tuple[str, ...]) -> dict[str, Any]:
     for name in _SHORT:
         if name in told:
             told[name] = options.parse_assignments(told[name])
-    if "models" in told and "pairs" in positional and len(told["models"]) > 1:
+    last = told.get("models", [""])[-1]
+    if len(told.get("models", [])) > 1 and not (Path(last) / _MODEL).is_file():
         *told["models"], told["pairs"] = told["models"]
     return told
 
@@ -151,7 +161,7 @@ def _in_order(plan: type[BaseModel], positional: tuple[str, ...]) -> list[tuple[
 def _parameter(name: str, field: FieldInfo, is_argument: bool) -> inspect.Parameter:
     words = field.description or ""
     if name == "models":
-        info: Any = typer.Argument(metavar="RUN... PAIRS", help=words)
+        info: Any = typer.Argument(metavar="RUN... [PAIRS]", help=words)
         kind: Any = list[str] | None
     elif is_argument:
         info, kind = typer.Argument(metavar=name.upper(), help=words), str | None

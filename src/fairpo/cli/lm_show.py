@@ -57,8 +57,14 @@ def print_lm_comparison(found: dict[str, Any]) -> None:
         print_rates(title, judged, found["privileged"])
     level = f"{found['level']:.0%}"
     star = "* privileged. " if found["privileged"] else ""
-    _line(f"{star}In brackets: {level} intervals over prompts. Ties count one half.")
-    _line("Reward: gain over sft; of sft itself the log-probability per token, another measure.")
+    lines = [f"{star}In brackets: {level} intervals over prompts; 50 is a draw with sft."]
+    if judged:
+        lines.append("Ties count one half.")
+    lines.append(
+        "Reward: gain over sft; of sft itself the log-probability per token, another measure."
+    )
+    for line in lines:
+        _line(line)
 
 
 def print_lm_evaluation(found: dict[str, Any]) -> None:
@@ -83,13 +89,13 @@ def print_rates(title: str, columns: dict[str, dict[str, Any]], privileged: list
     columns : dict from model to rates
         As ``RunRates.to_dict`` gives them.
     privileged : list of str
-        Attributes that are marked.
+        Attributes that are marked; without any there are no rows of groups.
     """
     table = Table("points (x100)", pad_edge=False)
     for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
     first = next(iter(columns.values()))
-    grouped = len(first["groups"]) > 1
+    grouped = bool(privileged) and len(first["groups"]) > 1
     for part, marked in (("attributes", privileged), ("groups", [])):
         for name in first[part] if grouped or part == "attributes" else ():
             words = _GROUPS.get(name, name) if part == "groups" else name

@@ -8,7 +8,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from fairpo._checks import file_error
+from fairpo._checks import FairPOFileError, file_error
 
 
 def read_json_lines(path: Path) -> tuple[list[dict[str, Any]], list[int]]:
@@ -38,6 +38,8 @@ def read_json_lines(path: Path) -> tuple[list[dict[str, Any]], list[int]]:
                     continue
                 rows.append(_parsed(path, number, line))
                 lines.append(number)
+    except FairPOFileError:  # which is an OSError
+        raise
     except UnicodeDecodeError as error:
         raise file_error(path, f"is not UTF-8 ({error})", "Save it as UTF-8.") from error
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:

@@ -34,7 +34,8 @@ def choose_groups(
         ``privileged``, ``per_attribute`` and ``method`` are read.
     attribute_names : tuple of str
     attributes : int64 array, shape (n,), optional
-        What drives each training pair; without training pairs nothing is checked by them.
+        What drives each training pair; without training pairs, and for methods that know no
+        groups, nothing is checked by them.
     accuracy_of_reference : callable
         Gives the accuracies (attributes,), NaN where an attribute has no pair; asked only where
         the rule needs it.
@@ -59,7 +60,7 @@ def choose_groups(
         groups = rule.resolve(targets, attribute_names, of_reference)
     if args.per_attribute:
         groups = one_each(groups, attribute_names)
-    if attributes is not None:
+    if attributes is not None and get_pair_method(args.method).mean_of is None:
         _check_trained(groups, np.unique(attributes), attribute_names)
     return groups
 

@@ -32,6 +32,7 @@ from fairpo.generation.comparison_folder import (
     digest_of_pairs,
     model_folder,
     read_trial,
+    trial_file,
     write_trial,
 )
 from fairpo.generation.decoding import write_completions
@@ -45,7 +46,7 @@ from fairpo.generation.preferences import PreferencePairs
 from fairpo.generation.questions import Questions, check_asked, questions_of
 from fairpo.generation.readers import EMBEDDED, PairOptions, load_pairs
 from fairpo.generation.runs import describe_run, read_lm_run, write_lm_run
-from fairpo.generation.tiny import TINY
+from fairpo.generation.tiny import TINY, LanguageModel
 from fairpo.generation.training import (
     SFT,
     OnStep,
@@ -189,6 +190,7 @@ def run_comparison(
     )
     if judge is not None:
         check_asked(judge, questions)
+    _check_groups(plan, parts)
     begin_folder(plan, overwrite=overwrite)
     runner = _Runner(plan, parts, questions, judge is not None, fetch, on_step)
     trials: dict[tuple[str, int], Trial] = {}
@@ -239,10 +241,18 @@ class _Runner:
     def trial(self, method: str, seed: int, groups: LabelGroups | None) -> Trial:
         """Train a method under a seed, and hear its model; or read what it said."""
         folder = self._plan.out
-        key = digest_of(self._depends_on(method, seed, groups))
-        found = read_trial(folder, method, seed, key)
+        trained = digest_of(self._depends_on(method, seed, groups))
+        key = digest_of([trained, self._heard_of()])
+        found = read_trial(folder, method, seed, key=key)
         if found is None or found.get("model") != self._written(method, seed):
-            found = {"key": key, **self._run(method, seed, groups)}
+            before = read_trial(folder, method, seed, trained=trained)
+            if before is None or before.get("model") != self._written(method, seed):
+                loaded, seconds = self._train(method, seed, groups)
+            else:  # a judge came or went: the model stays
+                loaded = load_language_model(str(model_folder(folder, method, seed)))
+                seconds = before["seconds"]
+            found = {"key": key, "trained": trained, "seconds": seconds}
+            found |= {"model": self._written(method, seed), **self._heard(loaded, seed)}
             write_trial(folder, method, seed, found)
         log = read_lm_run(model_folder(folder, method, seed)).log_history
         return Trial(
@@ -261,15 +271,20 @@ class _Runner:
         except FairPOFileError:
             return None
 
+    def _heard_of(self) -> list[Any]:
+        """What decides on scores and completions, beside the model."""
+        plan = self._plan
+        written = [plan.max_new_tokens, plan.sample, plan.temperature, self._judged]
+        return [*written, len(self._questions.prompts), plan.max_length]
+
     def _depends_on(self, method: str, seed: int, groups: LabelGroups | None) -> dict[str, Any]:
+        """What decides on the model."""
         plan = self._plan
         told: dict[str, Any] = {
             "pairs": self._of_pairs,
             "method": method,
             "seed": seed,
             "settings": settings_of(plan, method),
-            "written": [plan.max_new_tokens, plan.sample, plan.temperature, self._judged],
-            "prompts": [len(self._questions.prompts), plan.max_length],
         }
         if method == SFT:
             return {**told, "model": plan.model}
@@ -279,7 +294,10 @@ class _Runner:
         assert groups is not None
         return {**told, "start": start, "groups": _plain(groups)}
 
-    def _run(self, method: str, seed: int, groups: LabelGroups | None) -> dict[str, Any]:
+    def _train(
+        self, method: str, seed: int, groups: LabelGroups | None
+    ) -> tuple[LanguageModel, float]:
+        """Train a model and write it; and the seconds that the training took."""
         plan, parts = self._plan, self._parts
         source = plan.model if method == SFT else str(self.start(seed))
         loaded = load_language_model(source, parts["train"], fetch=self._fetch, seed=seed)
@@ -306,7 +324,13 @@ class _Runner:
             data_options=plan.data_options,
             settings=settings_of(plan, method),
         )
+        trial_file(plan.out, method, seed).unlink(missing_ok=True)  # it is of another model
         write_lm_run(model_folder(plan.out, method, seed), trainer, run, overwrite=True)
+        return loaded, seconds
+
+    def _heard(self, loaded: LanguageModel, seed: int) -> dict[str, Any]:
+        """What a model says of the test pairs, and what it writes."""
+        plan, parts = self._plan, self._parts
         scores = score_pairs(
             loaded, parts["test"], max_length=plan.max_length, batch_size=plan.batch_size
         )
@@ -314,12 +338,7 @@ class _Runner:
         if self._judged:
             completions = write_completions(loaded, self._questions.prompts, plan, seed=seed)
         columns = [[None if np.isnan(x) else x for x in part.tolist()] for part in scores]
-        return {
-            "model": run.digest,
-            "scores": columns,
-            "completions": completions,
-            "seconds": seconds,
-        }
+        return {"scores": columns, "completions": completions}
 
 
 def settings_of(plan: ComparePlan, method: str) -> dict[str, Any]:
@@ -331,6 +350,16 @@ def settings_of(plan: ComparePlan, method: str) -> dict[str, Any]:
 def _arguments(plan: ComparePlan, method: str, seed: int, *, tiny: bool, folder: Path) -> Any:
     settings = settings_of(plan, method)
     return training_arguments(method, settings, tiny=tiny, folder=folder, seed=seed)
+
+
+def _check_groups(plan: ComparePlan, parts: Mapping[str, PreferencePairs]) -> None:
+    """Refuse, before any training, privileged attributes that these pairs have not."""
+    if plan.privileged is not None:
+        train = parts["train"]
+        any_accuracy = np.linspace(0.0, 1.0, len(train.attribute_names))
+        parse_privileged(plan.privileged).resolve(
+            train.targets, train.attribute_names, any_accuracy
+        )
 
 
 def _groups(

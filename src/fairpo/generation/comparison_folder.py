@@ -11,8 +11,8 @@
   none);
 - ``report.html``: made of the three, by the command line.
 
-A trial is there whole or not at all, and is known by a digest of what it depends on: what was
-done is not done again, and a comparison that was stopped goes on.
+A trial is there whole or not at all, and is known by digests of what it and its model depend on:
+what was done is not done again, and a comparison that was stopped goes on.
 """
 
 from __future__ import annotations
@@ -92,13 +92,17 @@ def trial_file(folder: Path, method: str, seed: int) -> Path:
     return folder / TRIALS / f"seed-{seed}" / f"{method.replace('/', '-')}.json"
 
 
-def read_trial(folder: Path, method: str, seed: int, key: str) -> dict[str, Any] | None:
-    """What a trial found; None where it is not done, or was done of other things."""
+def read_trial(folder: Path, method: str, seed: int, **digests: str) -> dict[str, Any] | None:
+    """What a trial found; None where it is not done, or was done of other things.
+
+    ``digests`` are ``key``, of all that it depends on, or ``trained``, of what its model does.
+    """
     path = trial_file(folder, method, seed)
     if not path.is_file():
         return None
     trial: dict[str, Any] = read_json(path)
-    return trial if trial.get("key") == key else None
+    same = all(trial.get(name) == digest for name, digest in digests.items())
+    return trial if same else None
 
 
 def write_trial(folder: Path, method: str, seed: int, trial: dict[str, Any]) -> None:

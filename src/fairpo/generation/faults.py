@@ -189,7 +189,7 @@ def settle_faults(
         raise FairPOValueError(
             f"{rows.source}: the pairs must all be sound, got {n_faulty} of {len(rows)} that are "
             f"not: {'; '.join(named)}.{_advice(rows, faults)} Mend them, or leave them out with "
-            "invalid='drop'."
+            "invalid='drop' (--data-option invalid=drop)."
         )
     if n_faulty == len(rows):
         got = "; ".join(named) or "no rows"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
-from fairpo._checks import FairPOError, file_error
+from fairpo._checks import FairPOError, FairPOWarning, file_error
 from fairpo._optional import require
 from fairpo.generation.preferences import PreferencePairs
 from fairpo.generation.readers import EMBEDDED
@@ -37,9 +38,15 @@ def load_language_model(
     FairPOFileError
         No such model here, or its files are damaged.
     FairPOValueError
-        Its tokenizer has no pad or no end token.
+        Its tokenizer has no end token.
     FairPOImportError
         transformers is not installed.
+
+    Warns
+    -----
+    FairPOWarning
+        The tokenizer has no pad token, as those of GPT-2 and of most Llamas: the end token stands
+        in, as in TRL.
 
     Notes
     -----
@@ -73,6 +80,10 @@ def load_language_model(
         lost = ", ".join(sorted(found["missing_keys"])[:3])
         problem = f"is no causal language model: it lacks {lost}, which would be random numbers"
         raise file_error(name, problem)
+    if tokenizer.pad_token_id is None and tokenizer.eos_token_id is not None:
+        tokenizer.pad_token = tokenizer.eos_token
+        words = "its tokenizer has no pad token, the end token stands in; padding is masked."
+        warnings.warn(f"{name}: {words}", FairPOWarning, stacklevel=2)
     check_tokenizer(tokenizer)
     return LanguageModel(model, tokenizer)
 

@@ -15,6 +15,7 @@ from fairpo._checks import check_unique, unknown_name, value_error
 from fairpo.generation.attribute_groups import together
 from fairpo.generation.comparison_folder import SAMPLES, write_lines
 from fairpo.generation.decoding import write_completions
+from fairpo.generation.held_out import pairs_to_judge
 from fairpo.generation.implicit_reward import (
     length_normalised_margins,
     reference_margins,
@@ -52,9 +53,10 @@ def check_evaluation(plan: EvaluatePlan, *, overwrite: bool) -> None:
         output folder that holds something else.
     """
     check_unique(plan.models, "the models")
+    source = pairs_to_judge(plan)
     others = [name for name in plan.models if name != plan.baseline]
     if plan.judge != REWARD:
-        check_judge(plan.judge, plan.pairs)
+        check_judge(plan.judge, source)
         if len({*plan.models, plan.baseline} - {None}) < 2:
             raise value_error(
                 "the models",
@@ -85,6 +87,7 @@ def evaluate_models(
     ----------
     plan : EvaluatePlan
     parts : mapping from split to PreferencePairs
+        Of :func:`~fairpo.generation.held_out.held_out_pairs`: ``test`` is judged.
     fetch : bool
         Whether models may be downloaded.
     say : callable, optional
@@ -110,7 +113,7 @@ def evaluate_models(
     _check_attributes(pairs, runs)
     groups, privileged = _groups(plan, parts, pairs.attribute_names, runs)
     judged = plan.judge != REWARD
-    judge = judge_named(plan.judge, plan.pairs, fetch=fetch) if judged else None
+    judge = judge_named(plan.judge, pairs_to_judge(plan), fetch=fetch) if judged else None
     questions = questions_of(pairs, every_attribute=plan.judge == ORACLE)
     if judge is not None:
         check_asked(judge, questions)
@@ -267,3 +270,5 @@ def _write(
     write_json(folder / EVALUATION, found)
     if written:
         write_lines(folder / SAMPLES, sample_lines(questions, written, verdicts))
+    else:
+        (folder / SAMPLES).unlink(missing_ok=True)  # of an evaluation that this one replaces

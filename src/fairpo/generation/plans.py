@@ -115,7 +115,11 @@ class EvaluatePlan(JudgedPlan):
     """Judge models on test pairs, attribute by attribute and group by group."""
 
     models: Names = Field(min_length=1, description="Run folders, folders of models or hub names.")
-    pairs: str = Field("verses", description=f"{_PAIRS}; their test split is used.")
+    pairs: str | None = Field(
+        None,
+        description=f"{_PAIRS}: what the last run was trained on when not given. Its test split is "
+        "used, and all of a source without splits that no model was trained on.",
+    )
     judge: str = Field(
         "reward-accuracy",
         description="reward-accuracy (no judge: which completion of a test pair is likelier), "

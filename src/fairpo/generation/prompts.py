@@ -15,6 +15,8 @@ COMPLETION = "completion"
 
 _MOST_FAULTS = 5
 
+_LINE = 'A line is {"prompt": "..."}, with text or messages that say something.'
+
 
 def read_prompts(source: str) -> list[dict[str, Any]]:
     """Read rows with a prompt.
@@ -36,6 +38,8 @@ def read_prompts(source: str) -> list[dict[str, Any]]:
 
         return [{"prompt": prompt} for prompt in make_verses().prompts["test"]]
     path = Path(source)
+    if path.suffix != ".jsonl":
+        raise file_error(source, "is no .jsonl file", _LINE)
     rows, lines = read_json_lines(path)
     if not rows:
         raise file_error(path, "holds no prompt")
@@ -45,7 +49,7 @@ def read_prompts(source: str) -> list[dict[str, Any]]:
         raise file_error(
             path,
             f"{len(faulty)} lines hold no prompt, among them {named}",
-            'A line is {"prompt": "..."}, with text or messages that say something.',
+            _LINE,
         )
     if any(COMPLETION in row for row in rows):
         raise file_error(

@@ -243,7 +243,7 @@ def _sound_rows(
             f"the completions of {name}",
             must="all be text or messages, and not empty",
             got=f"{len(faulty)} of {len(prompts)} that are not ({named})",
-            do="Mend them, or leave them out with invalid='drop'.",
+            do="Mend them, or leave them out with invalid='drop' (--data-option invalid=drop).",
         )
     kept = np.setdiff1d(np.arange(len(prompts)), faulty)
     return kept, (f"dropped {len(faulty)} completions that are empty or no text ({named})",)

@@ -168,7 +168,7 @@ def reading_of(pairs: str, models: Iterable[str], told: Mapping[str, Any]) -> di
     """
     reading: dict[str, Any] = {}
     runs = [read_lm_run(model) for model in models if is_lm_run(model)]
-    runs = [run for run in runs if _is_same(run.data, pairs)]
+    runs = [run for run in runs if is_same_source(run.data, pairs)]
     for name in sorted({name for run in runs for name in run.data_options} - set(told)):
         values = [run.data_options.get(name) for run in runs]
         if any(value != values[0] for value in values):
@@ -182,11 +182,12 @@ def reading_of(pairs: str, models: Iterable[str], told: Mapping[str, Any]) -> di
     return {**reading, **told}
 
 
-def _is_same(one: str, other: str) -> bool:
-    """Whether two names of pairs are one, or paths of one file."""
+def is_same_source(one: str, other: str) -> bool:
+    """Whether two names of pairs are one, or paths of one file, or files of one name."""
     if one == other:
         return True
-    return Path(one).exists() and Path(other).exists() and Path(one).samefile(other)
+    first, second = Path(one), Path(other)
+    return first.resolve() == second.resolve() or (bool(first.suffix) and first.name == second.name)
 
 
 def _defined(history: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -27,15 +27,14 @@ def lead(compared: dict[str, Any]) -> dict[str, str]:
     if not kinds:
         return {"before": "Nothing was measured.", "method": "", "after": ""}
     kind, group = kinds[0], improved(compared)
-    rates = {
-        method: compared["methods"][method][kind]["groups"][group]
-        for method in methods_by(compared, kind)
-        if method != BASELINE  # its reward is another one: that of the others is against it
-    }
+    # The reward of sft is another measure than that of the others: it ranks with none of them.
+    ranked = [method for method in methods_by(compared, kind) if method != BASELINE]
+    rates = {method: compared["methods"][method][kind]["groups"][group] for method in ranked}
     if not rates:
         text = f"Only {BASELINE} was trained: there is no {RATES[kind]} against it."
         return {"before": text, "method": "", "after": ""}
-    what = f"{RATES[kind]} on {words(group)} attributes"
+    which = f"{words(group)} attributes" if compared["privileged"] else "all attributes"
+    what = f"{RATES[kind]} on {which}"
     above = [method for method, rate in rates.items() if told_from_half(rate) and _is_high(rate)]
     if not above:
         text = f"For none of the {len(rates)} methods can the {what} be told to be above one half."
@@ -50,7 +49,7 @@ def lead(compared: dict[str, Any]) -> dict[str, str]:
             rate = found["groups"][name]
             after += f" On {words(name)} ones it is {share(rate)}, {_told(rate)}."
     worst = found["worst_group"]
-    if worst["name"] is not None:
+    if worst["name"] is not None and compared["privileged"]:
         after += f" Its worst group is {words(worst['name'])}: {share(worst)}."
     after += _against_next(compared, kind, group, best, rates)
     before = f"Of {len(rates)} methods, the highest {what} is that of "

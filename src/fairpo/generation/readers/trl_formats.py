@@ -116,7 +116,10 @@ def _attributes(table: Table, options: PairOptions) -> tuple[list[Any], tuple[st
         note = f"the column {ATTRIBUTE_COLUMN} is not read: constant_attribute is given"
         return [constant] * len(table.rows), (note,) if unread else ()
     column = options.attribute or ATTRIBUTE_COLUMN
-    do = "Name it by the option attribute, or say constant_attribute where one drives every pair."
+    do = (
+        "Name it by the option attribute (--data-option attribute=COLUMN), or say "
+        "constant_attribute where one drives every pair."
+    )
     return table.require_column(column, do), ()
 
 
