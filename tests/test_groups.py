@@ -163,3 +163,52 @@ def test_groups_may_overlap():
     )
     assert groups.privileged.tolist() == [0, 1, 2]
     assert groups.membership[:2, 1].tolist() == [True, True]
+
+
+def test_several_groups_are_written_as_a_mapping_or_a_file(tmp_path):
+    written = {
+        "tail": {"improve": "rarest:40%"},
+        "cats": {"improve": ["cat", "lion"]},
+        "head": {"protect": "frequent:20%"},
+        "middle": {"protect": "others"},
+    }
+    names = ("cat", "dog", "lion", "fox", "cow")
+    targets = np.repeat(np.eye(5, dtype=np.int8), [50, 40, 5, 4, 30], axis=0)
+    found = parse_privileged(written).resolve(targets, names)
+    assert found.as_mapping().keys() == written.keys()
+    indices = {name: group.tolist() for name, group in found.as_mapping().items()}
+    assert indices == {"tail": [2, 3], "cats": [0, 2], "head": [0], "middle": [1, 4]}
+    assert found.roles == ("improve", "improve", "protect", "protect")
+    assert found.privileged.tolist() == [0, 2, 3]
+    assert list(found.judged()) == ["privileged", "non_privileged", *written]
+    path = tmp_path / "groups.yaml"
+    path.write_text(
+        "tail: {improve: 'rarest:40%'}\ncats: {improve: [cat, lion]}\n"
+        "head: {protect: 'frequent:20%'}\nmiddle: {protect: others}\n"
+    )
+    assert parse_privileged(f"@{path}").resolve(targets, names) == found
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ({"tail": {"protect": "rarest:10%"}}, "hold one to improve"),
+        ({"tail": "rarest:10%"}, "be improve: LABELS or protect: LABELS"),
+        ({"tail": {"raise": "rarest:10%"}}, "be improve: LABELS or protect: LABELS"),
+        ({"privileged": {"improve": "rarest:10%"}}, "the name of a group"),
+        ({"tail": {"improve": "rarest:200%"}}, "over 0% and up to 100%"),
+    ],
+)
+def test_groups_that_cannot_be_are_refused(written, told):
+    with pytest.raises(FairPOValueError, match=told):
+        parse_privileged(written)
+
+
+def test_a_file_of_groups_that_holds_none_is_refused(tmp_path):
+    path = tmp_path / "groups.yaml"
+    for text in ("- a\n- b\n", "a: [b\n"):
+        path.write_text(text)
+        with pytest.raises(FairPOFileError, match="groups"):
+            parse_privileged(f"@{path}")
+    with pytest.raises(FairPOFileError, match="groups"):
+        parse_privileged(f"@{tmp_path / 'none.yaml'}")

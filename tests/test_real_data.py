@@ -13,8 +13,8 @@ from fairpo.groups import parse_privileged
 from fairpo.metrics import average_precision
 from fairpo.models import HeadSettings
 from fairpo.training import TrainingSettings
-from fairpo.training.fit import choose_groups, train_method, train_reference, training_rows
-from fairpo.training.rows import predict_logits
+from fairpo.training.fit import choose_groups, train_method, train_reference
+from fairpo.training.rows import predict_logits, training_rows
 
 
 @pytest.mark.parametrize(

@@ -24,18 +24,21 @@ from fairpo.decisions import DecisionSettings
 from fairpo.groups import parse_privileged
 from fairpo.metrics import LabelFrame
 from fairpo.models.head import HeadSettings, Policy
-from fairpo.objectives.catalogue import trial_objective
+from fairpo.objectives.catalogue import (
+    DEFAULT,
+    REFERENCE,
+    reference_method,
+    trial_objective,
+)
 from fairpo.training.estimator_base import MultiLabelEstimator
 from fairpo.training.fit import (
     Method,
-    Reference,
-    as_logits,
     choose_groups,
     fit_decisions,
-    head_reference,
+    make_reference,
     train_method,
-    train_reference,
 )
+from fairpo.training.reference import Reference, as_logits, head_reference
 from fairpo.training.run import Run, exact_logits, load
 from fairpo.training.settings import TrainingSettings
 
@@ -43,32 +46,32 @@ from fairpo.training.settings import TrainingSettings
 class FairPOClassifier(MultiLabelEstimator):
     """Multi-label classifier that improves privileged labels and holds the others.
 
-    ``fit`` trains a reference by binary cross-entropy (or takes yours), then a policy from it
-    with a method of the catalogue, and keeps the epoch with the best privileged mAP on held-out
-    rows whose non-privileged mAP is within a tolerance of the reference's. The reference is
-    returned if no epoch beats it.
+    ``fit`` makes a reference (or takes yours), trains a policy against it with a method of the
+    catalogue, and keeps what has the best privileged mAP on held-out rows with a non-privileged
+    mAP within a tolerance of the reference's. The reference is returned if nothing beats it.
 
     Parameters
     ----------
     privileged : str, sequence or boolean vector, default "rarest:20%"
         ``"rarest:20%"``, ``"worst:10"``, names ``"cat,dog"``, ``"@file.txt"``, or a list of names,
         indices or booleans.
-    method : str or callable, default "fairpo-dpo"
+    method : str or callable, default "fairpo-crossfit"
         See :func:`fairpo.method_names`; or a function from label groups to an objective.
     preset : "paper-v1" or "paper-v2"
         Bundle of objective settings.
     reference : None, fitted estimator or path, default None
-        The model that must not get worse: trained here, another fitted classifier (a
+        The model that must not get worse: made here, another fitted classifier (a
         ``FairPOClassifier`` or anything with ``decision_function`` or ``predict_proba``), or a run
-        folder. From a network the policy starts as its copy; from another classifier it is a
-        residual on its scores that starts at zero.
+        folder. Made here, it is kernel ridge regression for the default method and a head trained
+        by cross-entropy for the others, which start as its copy; from another classifier's scores
+        they are a residual that starts at zero, and the default method weighs them.
     missing : -1, "nan" or None, default None
         Mark of entries of ``y`` that are not known; they are masked in every loss and metric.
     validation_fraction : float, default 0.2
         Share of the rows held out, stratified by label, to choose the epoch. Below 10 rows nothing
         is held out and the training rows choose.
     epochs : int, default 10
-        Extra budget of the method after the reference.
+        Extra budget of the method after the reference, where it starts from one.
     learning_rate : float, default 5e-4
     batch_size : int, default 256
     hidden : tuple of int, default (256,)
@@ -136,7 +139,7 @@ class FairPOClassifier(MultiLabelEstimator):
         self,
         privileged: str | Sequence[Any] = "rarest:20%",
         *,
-        method: Method = "fairpo-dpo",
+        method: Method = DEFAULT,
         preset: str = "paper-v1",
         reference: Any = None,
         missing: Missing = None,
@@ -297,7 +300,8 @@ class FairPOClassifier(MultiLabelEstimator):
         weight: NDArray[np.float64] | None,
     ) -> Reference:
         if self.reference is None:
-            return train_reference(data, head, training, sample_weight=weight)
+            method = REFERENCE if callable(self.method) else reference_method(self.method)
+            return make_reference(method, data, head, training, sample_weight=weight)
         network = _reference_network(self.reference)
         if network is None:
             scores = reference_scores(self.reference, data.features, data.n_labels)
@@ -312,11 +316,13 @@ class FairPOClassifier(MultiLabelEstimator):
         self.weights_ = {name: value.numpy().copy() for name, value in policy.state_dict().items()}
 
     def _policy(self) -> Policy:
-        policy = Policy(
-            self.n_features_in_, len(self._form.names), self._shape, residual=self._residual
+        return Policy.from_state(
+            {name: torch.from_numpy(values) for name, values in self.weights_.items()},
+            self.n_features_in_,
+            len(self._form.names),
+            self._shape,
+            residual=self._residual,
         )
-        policy.load_state_dict({k: torch.from_numpy(v) for k, v in self.weights_.items()})
-        return policy
 
 
 def _reference_network(reference: Any) -> Policy | None:
@@ -397,7 +403,7 @@ def scorer(metric: str, group: str) -> Callable[[FairPOClassifier, Any, Any], fl
         fitted = estimator[-1] if hasattr(estimator, "steps") else estimator
         logits = estimator.decision_function(X).reshape(_n_rows(X), -1)
         targets = dense_targets(fitted._form.encode(y, fitted.missing))
-        frame = LabelFrame.from_scores(logits, targets, fitted.groups_.as_mapping())
+        frame = LabelFrame.from_scores(logits, targets, fitted.groups_.judged())
         return frame.by_group[metric][group]
 
     score.__name__ = f"fairpo_{metric}_{group}"

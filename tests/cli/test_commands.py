@@ -93,7 +93,9 @@ def test_train_writes_a_run(trained):
         "checksums.json",
     }
     assert metrics == json.loads((folder / "run" / "metrics.json").read_text())
-    assert [row["method"] for row in metrics["rows"]] == ["bce", "bce", "fairpo-dpo", "fairpo-dpo"]
+    assert [row["method"] for row in metrics["rows"]] == ["kernel-ridge"] * 2 + [
+        "fairpo-crossfit"
+    ] * 2
     history = (folder / "run" / "history.jsonl").read_text().splitlines()
     assert json.loads(history[0])["epoch"] == 1
 
@@ -102,9 +104,11 @@ def test_evaluate_gives_the_figures_of_training(trained):
     folder, path, metrics = trained
     result = json.loads(run("evaluate", folder / "run", "--json").stdout)
     cells = {row["method"]: row["cells"] for row in metrics["rows"] if row["epoch"] == "selected"}
-    for key, cell in cells["fairpo-dpo"].items():
+    for key, cell in cells["fairpo-crossfit"].items():
         assert result["model"][key] == pytest.approx(cell["value"], abs=1e-6)
-        assert result["reference"][key] == pytest.approx(cells["bce"][key]["value"], abs=1e-6)
+        assert result["reference"][key] == pytest.approx(
+            cells["kernel-ridge"][key]["value"], abs=1e-6
+        )
     assert (
         json.loads(run("evaluate", folder / "run", path, "--json").stdout)["model"]
         == result["model"]
@@ -285,7 +289,7 @@ def test_a_run_as_reference(trained, tmp_path):
     [
         (
             ["train", "{data}", "--method", "fairpo-dbo"],
-            "error: method 'fairpo-dbo' is not among the 21",
+            "error: method 'fairpo-dbo' is not among the 26",
         ),
         (["train", "{data}", "--set", "betta=1"], "setting 'betta' is not among"),
         (["train", "{data}", "--set", "epoch=1"], "Did you mean 'epochs'"),
@@ -402,3 +406,20 @@ def test_options_that_do_not_concern_the_data_are_told(trained, tmp_path):
     _, path, _ = trained
     result = run("data", "inspect", path, "--data-option", "year=2017", "--json")
     assert "the options year do not concern this kind of data" in result.stderr
+
+
+def test_several_groups_come_from_a_file(trained, tmp_path):
+    _, path, _ = trained
+    written = tmp_path / "groups.yaml"
+    written.write_text(
+        "tail: {improve: 'rarest:30%'}\nours: {improve: 'a,b'}\nrest: {protect: others}\n"
+    )
+    out = tmp_path / "run"
+    result = run("train", path, "--privileged", f"@{written}", "--out", out, "--json", *FAST)
+    metrics = json.loads(result.stdout)
+    assert [group["name"] for group in metrics["groups"]] == ["tail", "ours", "rest"]
+    assert {"map/tail", "map/ours", "map/rest"} <= set(metrics["rows"][0]["cells"])
+    assert load(out).groups.names == ("tail", "ours", "rest")
+    found = json.loads(run("evaluate", out, "--json").stdout)
+    assert found["model"]["map/tail"] is not None
+    assert "tail" in (out / "report.html").read_text()

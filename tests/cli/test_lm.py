@@ -261,3 +261,13 @@ def test_without_transformers_the_extra_is_named(tmp_path, monkeypatch, words):
     done = fairpo(*words, cwd=tmp_path)
     assert done.returncode == 2 and 'pip install "fairpo[generation]"' in done.stderr
     assert not (tmp_path / "x").exists()
+
+
+def test_what_is_not_there_is_called_by_its_own_words(tmp_path, monkeypatch):
+    monkeypatch.delenv("FAIRPO_DATA", raising=False)
+    done = fairpo("lm", "compare", "verses", "--privileged", "rhime", "--out", tmp_path / "out")
+    assert "attribute 'rhime' is not among the 6 attributes. Did you mean 'rhyme'?" in done.stderr
+    done = fairpo("lm", "sft", "nowhere.jsonl", "--out", tmp_path / "out")
+    assert "nowhere.jsonl: does not exist." in done.stderr
+    assert "--data-option root=DIR, or FAIRPO_DATA." in done.stderr
+    assert not (tmp_path / "out").exists()

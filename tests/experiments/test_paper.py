@@ -67,7 +67,7 @@ def test_data_of_other_labels_are_refused(coco, tmp_path):
     with pytest.raises(FairPOValueError, match="must have the 81 labels of nuswide, got 80"):
         reproduction("nuswide", "x", NAMES)
     result = fairpo("reproduce", "voc", coco, "--out", tmp_path / "out")
-    assert "BENCHMARK must be coco, nuswide or other, got 'voc'" in result.stderr
+    assert "BENCHMARK must be coco, nuswide, other or rare-labels, got 'voc'" in result.stderr
     assert not (tmp_path / "out").exists()
 
 

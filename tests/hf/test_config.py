@@ -60,8 +60,8 @@ def test_all_faults_in_one_error():
         )
     lines = str(caught.value).splitlines()
     assert [line.split(" must ")[0] for line in lines] == [
-        "FairPOSettings.beta",
         "FairPOSettings.floor",
+        "FairPOSettings.beta",
         "the privileged labels",
         "FairPOConfig.trainable",
         "FairPOConfig.accumulation",
@@ -119,3 +119,11 @@ def test_round_trips():
     again = FairPOConfig(**written)
     assert again.to_json_string() == args.to_json_string()
     assert pickle.loads(pickle.dumps(args)).to_json_string() == args.to_json_string()
+
+
+@pytest.mark.parametrize(
+    "method", ["fairpo-crossfit", "fairpo-crossfit/no-preference", "kernel-ridge"]
+)
+def test_methods_that_need_features_are_refused(method):
+    with pytest.raises(FairPOValueError, match="FairPOConfig.method must be trained by steps"):
+        FairPOConfig("out", method=method, **QUIET)

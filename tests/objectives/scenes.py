@@ -5,6 +5,7 @@ import torch
 
 from fairpo.groups import LabelGroup, LabelGroups, LabelPartition
 from fairpo.objectives import LabelCounts, make_objective
+from fairpo.objectives.competition import Competition
 
 PRIVILEGED = [0, 2, 5]
 N_LABELS = 7
@@ -27,10 +28,23 @@ def counts(n_labels=N_LABELS, order=None):
     return LabelCounts(positives[order], observed[order])
 
 
-def objective(name, groups, preset="paper-v1", **settings):
-    """Any method, with label counts for those that need them."""
-    label_counts = counts(groups.n_labels)
-    return make_objective(name, groups, preset, label_counts=label_counts, **settings)
+def competition(n_labels=N_LABELS, order=None):
+    """How strong a reference's negatives are; ``order`` permutes the labels."""
+    order = torch.arange(n_labels) if order is None else torch.as_tensor(order)
+    frequency = torch.linspace(0.1, 0.5, n_labels)[order]
+    return Competition(2 + frequency, 40 * frequency, 40, 1 + frequency, frequency)
+
+
+def objective(name, groups, preset="paper-v1", order=None, **settings):
+    """Any method, with what those need that are told of labels; ``order`` permutes these."""
+    return make_objective(
+        name,
+        groups,
+        preset,
+        label_counts=counts(groups.n_labels, order),
+        competition=competition(groups.n_labels, order),
+        **settings,
+    )
 
 
 def as_lists(targets):

@@ -231,3 +231,15 @@ def test_labels_that_never_or_always_apply_stay_finite():
         output.loss.backward()
         assert output.loss.isfinite()
         assert moving.grad.isfinite().all()
+
+
+def test_what_ridge_regression_solves_for_is_the_mean_squared_difference():
+    logits, targets, _ = batch(seed=7, missing=0.2)
+    output = make_objective("kernel-ridge", partition())(logits, targets)
+    known = [
+        (z - y) ** 2
+        for row, truth in zip(logits.tolist(), as_lists(targets), strict=True)
+        for z, y in zip(row, truth, strict=True)
+        if y is not None
+    ]
+    assert output.loss.item() == pytest.approx(sum(known) / len(known), abs=1e-12)

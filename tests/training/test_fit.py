@@ -9,22 +9,23 @@ import torch
 
 from fairpo._checks import FairPOError, FairPOValueError, build_settings
 from fairpo.groups import LabelPartition, parse_privileged
+from fairpo.metrics import average_precision
 from fairpo.models import HeadSettings
 from fairpo.objectives import FairPOObjective, LabelCounts, make_objective, method_names
 from fairpo.training.fit import (
-    as_logits,
     choose_groups,
-    scores_reference,
-    start_policy,
+    make_reference,
     train_method,
     train_reference,
-    training_rows,
 )
+from fairpo.training.fitted import start_policy
+from fairpo.training.reference import as_logits, scores_reference
 from fairpo.training.reference_scores import HeadScores
-from fairpo.training.rows import predict_logits
+from fairpo.training.rows import predict_logits, training_rows
 from fairpo.training.settings import TrainingSettings, training_preset
 
 HEAD = HeadSettings(hidden=(16,))
+LARGE_TOLERANCE = TrainingSettings(reference_epochs=6, batch_size=64, tolerance_points=100.0)
 SHORT = TrainingSettings(epochs=3, reference_epochs=6, batch_size=64)
 
 
@@ -71,7 +72,11 @@ def test_every_method_trains_and_is_recorded(data, reference, groups, method):
     if method == "bce":
         assert fitted.training is reference.training
         return
-    assert not same(fitted.training.last_state, reference.policy.state_dict())
+    if method == "kernel-ridge":  # solved for: no epoch
+        assert fitted.last_policy().base is not None
+        return
+    if method != "fairpo-crossfit":  # another network, from scratch
+        assert not same(fitted.training.last_state, reference.policy.state_dict())
     record = fitted.training.epochs[-1]
     assert record["validation"]["map/privileged"] > 0
     assert set(record["group_losses"]) == {"privileged", "non_privileged"}
@@ -257,3 +262,46 @@ def test_a_reference_that_was_cut_short_says_so(data):
         settings = TrainingSettings(reference_epochs=cap, patience=5)
         notes = train_reference(data, HeadSettings(hidden=(8,)), settings).notes
         assert any("may not have learnt all it can" in note for note in notes) == told
+
+
+def scored(policy, data, logits):
+    return predict_logits(policy, training_rows(data, "validation", logits))
+
+
+def test_a_closed_form_reference_is_the_start_of_cross_fitting(data, groups):
+    reference = make_reference("kernel-ridge", data, HEAD, SHORT)
+    assert reference.left_out.shape == (len(data.rows("train")), data.n_labels)
+    first, second = (
+        train_method(data, reference, groups, "fairpo-crossfit", SHORT, head=HEAD).last_policy()
+        for _ in range(2)
+    )
+    assert torch.equal(first.base.coefficients, reference.policy.base.coefficients)
+    assert same(first.state_dict(), second.state_dict())
+
+
+def test_given_scores_take_part_and_are_never_ignored(data, groups):
+    rng = np.random.default_rng(0)
+    truth = np.where(data.targets == 1, 3.0, -3.0) + rng.normal(size=data.targets.shape)
+    given = scores_reference(truth.astype(np.float32), data, "logits")
+    fitted = train_method(data, given, groups, "fairpo-crossfit", LARGE_TOLERANCE, head=HEAD)
+    policy = fitted.last_policy()
+    assert policy.residual
+    assert float(policy.reference_weight) > 2 * float(policy.base_weight)
+    rows = data.rows("validation")
+    found = average_precision(scored(policy, data, given.logits), data.targets[rows])
+    own = average_precision(truth[rows].astype(np.float32), data.targets[rows])
+    assert np.nanmean(found) > np.nanmean(own) - 0.02
+
+
+def test_labels_that_share_no_layer_are_refused_before_any_work(data, groups):
+    apart = HeadSettings(kind="per-label", hidden=(8,))
+    reference = scores_reference(np.zeros(data.targets.shape), data, "logits")
+    with pytest.raises(FairPOValueError, match="fairpo-crossfit"):
+        train_method(data, reference, groups, "fairpo-crossfit", SHORT, head=apart)
+
+
+def test_a_closed_form_that_does_not_fit_in_memory_is_refused(data):
+    with pytest.raises(FairPOValueError, match="reference_cache_mb"):
+        make_reference(
+            "kernel-ridge", data, HEAD, SHORT.model_copy(update={"reference_cache_mb": 0})
+        )

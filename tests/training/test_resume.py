@@ -316,6 +316,7 @@ def test_a_write_that_breaks_off_leaves_the_last_checkpoint_whole(tmp_path):
 def test_a_disk_that_fills_up_ends_the_run_with_an_error_and_it_goes_on(npz, tmp_path):
     """A limit on file sizes stops the write of a checkpoint midway, as a full disk would."""
     options = ["--set", "epochs=2", "--set", "reference_epochs=2", "--set", "hidden=[64]"]
+    options += ["--method", "fairpo-dpo"]
     command = ["train", npz, "--out", tmp_path / "run", *options, "--set", "checkpoint_seconds=0"]
 
     def limit():
@@ -344,7 +345,7 @@ def test_a_disk_that_fills_up_at_the_end_loses_nothing(npz, tmp_path):
     assert not (tmp_path / "run" / "checksums.json").exists()
     end = fairpo("train", "--resume", tmp_path / "run")
     assert end.returncode == 0, end.stderr
-    assert "goes on after: fairpo-dpo, 2 epochs" in end.stderr
+    assert "goes on after: fairpo-crossfit, 2 epochs" in end.stderr
     assert (tmp_path / "run" / "report.html").is_file()
 
 

@@ -11,6 +11,7 @@ from fairpo.cli import options
 
 METHODS = (
     "bce",
+    "kernel-ridge",
     "bce-continued",
     "bce-reweighted",
     "group-dro",
@@ -18,8 +19,9 @@ METHODS = (
     "fairpo-dpo",
     "fairpo-simpo",
     "fairpo-cpo",
+    "fairpo-crossfit",
 )
-"""The paper's, within a minute; `fairpo compare` has more baselines."""
+"""The paper's and ours, within a minute; `fairpo compare` has more baselines."""
 
 
 OF_GENERATION: dict[str, Any] = {

@@ -261,12 +261,7 @@ def init(
     overwrite: options.Overwrite = False,
 ) -> None:
     """Write the options of a command to a file, each with what it means."""
-    from fairpo._files import write_atomic
-
-    text = commented_plan(command)
-    if file.exists() and not overwrite:
-        raise file_error(file, "already exists", "Choose another file, or say --overwrite.")
-    write_atomic(file, text.encode())
+    options.write_new(file, commented_plan(command), overwrite=overwrite)
     print(f"{file}: change it, then run `fairpo lm {command} --config {file}`")
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from fairpo._checks import unknown_name, value_error
+from fairpo._checks import file_error, unknown_name, value_error
 
 if TYPE_CHECKING:
     from fairpo.data import DataOptions, MultiLabelData
@@ -238,3 +238,12 @@ def _split_assignment(option: str, text: str) -> tuple[str, str]:
     if not equals or not name.strip():
         raise value_error(option, must="be NAME=VALUE", got=repr(text))
     return name.strip(), value
+
+
+def write_new(file: Path, text: str, *, overwrite: bool) -> None:
+    """Write a file of options for people; one that is there is kept unless told."""
+    from fairpo._files import write_atomic
+
+    if file.exists() and not overwrite:
+        raise file_error(file, "already exists", "Choose another file, or say --overwrite.")
+    write_atomic(file, text.encode())

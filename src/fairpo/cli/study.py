@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fairpo._checks import file_error, value_error
+from fairpo._checks import value_error
 from fairpo.cli import options
 from fairpo.cli.conduct import conduct, show_results
 
@@ -31,13 +31,9 @@ def init(
     ] = False,
 ) -> None:
     """Write a study with every setting, its default and what it means."""
-    from fairpo._files import write_atomic
     from fairpo.experiments.study_file import commented
 
-    text = commented(kind)
-    if file.exists() and not overwrite:
-        raise file_error(file, "already exists", "Choose another file, or say --overwrite.")
-    write_atomic(file, text.encode())
+    options.write_new(file, commented(kind), overwrite=overwrite)
     print(f"{file}: change it, then run `fairpo study run {file} --out runs/{file.stem}`")
 
 

@@ -24,7 +24,7 @@ def train(
     context: typer.Context,
     data: options.DataUnlessResumed = None,
     out: options.OutUnlessResumed = None,
-    method: Annotated[str, typer.Option(help="See `fairpo methods`.")] = "fairpo-dpo",
+    method: Annotated[str, typer.Option(help="See `fairpo methods`.")] = "fairpo-crossfit",
     privileged: options.Privileged = "rarest:20%",
     preset: options.Preset = "paper-v1",
     training_preset: options.TrainingPreset = "default",
@@ -51,7 +51,7 @@ def train(
     Under torchrun or accelerate the processes share each step's rows.
     """
     from fairpo.experiments.plan import Plan
-    from fairpo.objectives.catalogue import REFERENCE
+    from fairpo.experiments.train import methods_of_run
     from fairpo.training.distributed import processes
 
     options.set_threads(threads)
@@ -73,7 +73,7 @@ def train(
         training_preset,
         data=data,
         data_options=told,
-        methods=tuple(dict.fromkeys((REFERENCE, method))),
+        methods=methods_of_run(method, reference),
         privileged=privileged,
         seeds=(seed,),
         preset=preset,

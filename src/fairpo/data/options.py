@@ -128,9 +128,9 @@ class DataOptions(BaseModel):
         named = self.root or os.environ.get(ROOT_VARIABLE)
         return Path(named).expanduser() if named else None
 
-    def where_looked(self) -> str:
-        """Say where a source was looked for."""
+    def where_looked(self, option: str = "--data-root DIR") -> str:
+        """Say where a source was looked for, and the option that says where to."""
         root = self.data_root()
         if root is None:
-            return f"Give a path, or say where sets lie: --data-root DIR, or {ROOT_VARIABLE}."
+            return f"Give a path, or say where sets lie: {option}, or {ROOT_VARIABLE}."
         return f"It was looked for here and below {root}."

@@ -56,6 +56,31 @@ def stratified_split(
     return np.sort(rows[side == 0]), np.sort(rows[side == 1])
 
 
+def stratified_folds(
+    targets: Targets, rows: NDArray[np.int64], n_folds: int, *, seed: int = 0
+) -> list[NDArray[np.int64]]:
+    """Cut rows into folds that have their share of every label's positives.
+
+    Parameters
+    ----------
+    targets : int8 array or CSR, shape (n, L)
+    rows : int array
+        At least ``n_folds``.
+    n_folds : int
+        2 or more.
+    seed : int
+
+    Returns
+    -------
+    list of sorted row indices, disjoint, together ``rows``
+    """
+    folds, rest = [], rows
+    for left in range(n_folds, 1, -1):
+        rest, fold = stratified_split(targets, rest, 1 / left, seed=seed)
+        folds.append(fold)
+    return [*folds, rest]
+
+
 def _members(by_label: sparse.csc_array[np.bool_], label: int) -> NDArray[np.int32]:
     rows: NDArray[np.int32] = by_label.indices[by_label.indptr[label] : by_label.indptr[label + 1]]
     return rows

@@ -25,7 +25,7 @@ from fairpo.metrics.significance import (
     judge_swaps,
     swapped_differences,
 )
-from fairpo.objectives.catalogue import REFERENCE, get_method
+from fairpo.objectives.catalogue import get_method
 from fairpo.training.loop import none_if_nan
 from fairpo.training.selection import ValidationScores
 
@@ -52,9 +52,10 @@ def weigh_claims(
         and ``p_holm`` (over methods); ``labels``, for each method, of every label the ``p_holm``
         (over labels) of its AP against the reference's, None where it is undefined.
     """
-    methods = [m for m in methods_of(seeds) if get_method(m).continues]
+    made = seeds[0].reference_method
+    methods = [method for method in methods_of(seeds) if method != made]
     best = best_baseline(data, seeds)
-    opponents = {"reference": REFERENCE, "best_baseline": best}
+    opponents = {"reference": made, "best_baseline": best}
     wanted = {
         (name, method): _pairs(seeds, method, None if name == "reference" else opponent)
         for name, opponent in opponents.items()
@@ -64,7 +65,7 @@ def weigh_claims(
     }
     tool = _Swapping(
         data.targets_of(data.rows("test")),
-        seeds[0].groups.as_mapping(),
+        seeds[0].groups.judged(),
         clusters,
         n_permutations,
     )
@@ -100,8 +101,7 @@ def best_baseline(data: MultiLabelData, seeds: Sequence[SeedResults]) -> str | N
     goals: dict[str, list[float]] = {}
     for seed in seeds:
         for result in seed.results:
-            method = get_method(result.method)
-            if method.parts.get("preference", "bce") != "bce" or not method.continues:
+            if get_method(result.method).prefers or result.method == seed.reference_method:
                 continue
             scores = result.selected.validation
             assert not isinstance(scores, LabelBlockMetrics)

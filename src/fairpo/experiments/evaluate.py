@@ -122,7 +122,7 @@ def _metrics(
 ) -> tuple[dict[str, Any], dict[str, Any] | None]:
     targets = data.targets_of(data.rows("test"))
     logits, known = score_test_rows(run, data, reference_logits)
-    mapping = run.groups.as_mapping()
+    mapping = run.groups.judged()
 
     def metrics(values: NDArray[Any], rule: DecisionRule) -> dict[str, Any]:
         return LabelFrame.from_scores(
@@ -144,7 +144,7 @@ def _metrics_in_blocks(
     rows = data.rows("test")
 
     def metrics(score: LabelScorer) -> dict[str, Any]:
-        figures = evaluate_label_blocks(score, data.targets[rows], run.groups.as_mapping())
+        figures = evaluate_label_blocks(score, data.targets[rows], run.groups.judged())
         return {key: none_if_nan(value) for key, value in figures.values.items()}
 
     model = metrics(LabelScores(run.policy, data.features, rows, reference_logits))

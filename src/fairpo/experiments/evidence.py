@@ -27,7 +27,6 @@ from fairpo.metrics import (
     reliability_bins,
 )
 from fairpo.metrics.ranking import Floats
-from fairpo.objectives.catalogue import REFERENCE
 from fairpo.training.loop import none_if_nan
 
 MOST_LABELS = 40
@@ -77,8 +76,9 @@ def gather_evidence(
     if not isinstance(figures, LogitFigures):
         return None
     seed = max(seeds, key=lambda each: len(each.results))
-    models = [(REFERENCE, "selected", seed.start)]
-    models += [(r.method, *r.trained()) for r in seed.results if r.method != REFERENCE]
+    made = seed.reference_method
+    models = [(made, "selected", seed.start)]
+    models += [(r.method, *r.trained()) for r in seed.results if r.method != made]
     targets = data.targets_of(data.rows("test"))
     ap = np.stack([figures.label_ap(scores) for _, _, scores in models])
     tool = _Showing(targets, seed.groups, _shown_labels(ap, seed.groups))

@@ -124,7 +124,7 @@ class LogitFigures:
         tool = _Judging(
             data.without_features(),
             decisions,
-            seeds[0].groups.as_mapping(),
+            seeds[0].groups.judged(),
             clusters,
             n_resamples,
         )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fairpo._checks import FairPOFileError, file_error, value_error
 from fairpo.data.base import MultiLabelData
 from fairpo.experiments.plan import Plan
-from fairpo.training.fit import Reference, as_logits, head_reference, scores_reference
+from fairpo.training.reference import Reference, as_logits, head_reference, scores_reference
 from fairpo.training.run import Run, load
 from fairpo.training.unfinished import digest_reference
 

@@ -11,11 +11,18 @@ from fairpo.data.options import DataOptions
 from fairpo.decisions import DecisionSettings
 from fairpo.groups import parse_privileged
 from fairpo.models.head import HeadSettings
-from fairpo.objectives.catalogue import REFERENCE, accepts, trial_objective
+from fairpo.objectives.catalogue import (
+    REFERENCE,
+    accepts,
+    get_method,
+    reference_method,
+    trial_objective,
+)
 from fairpo.training.settings import TrainingSettings
 
 MAIN_METHODS = (
     "bce",
+    "kernel-ridge",
     "bce-continued",
     "bce-reweighted",
     "group-dro",
@@ -27,8 +34,9 @@ MAIN_METHODS = (
     "fairpo-dpo",
     "fairpo-simpo",
     "fairpo-cpo",
+    "fairpo-crossfit",
 )
-"""The reference and the methods that start from it, the baselines first."""
+"""The reference, the baselines, and FairPO."""
 
 
 def _each_once(seeds: tuple[int, ...]) -> tuple[int, ...]:
@@ -77,6 +85,12 @@ class Plan(BaseModel):
         "labels on.",
     )
 
+    @property
+    def reference_method(self) -> str:
+        """By which method the reference is made, where none is given: the first one."""
+        first = self.methods[0]
+        return first if first == reference_method(first) else REFERENCE
+
     def options_for(self, method: str) -> dict[str, Any]:
         """Return the options a method has; the others belong to other methods of the plan."""
         shared = {name: value for name, value in self.options.items() if accepts(method, name)}
@@ -118,6 +132,13 @@ class Plan(BaseModel):
                 must="be 'mlp' or 'linear' where labels are sampled",
                 got="'per-label'",
                 do="Its network for each label does not scale to so many labels.",
+            )
+        if self.head.kind == "per-label" and any(get_method(m).cross_fits for m in self.methods):
+            raise value_error(
+                "HeadSettings.kind",
+                must="be 'mlp' or 'linear' for fairpo-crossfit",
+                got="'per-label'",
+                do="Labels with a network each have no last layer that could be weighed.",
             )
         for option, value in self.options.items():
             if not any(accepts(method, option) for method in self.methods):

@@ -9,8 +9,8 @@ from fairpo._checks import FairPOFileError
 from fairpo.data.base import MultiLabelData
 from fairpo.models.checkpoint import read_metadata, read_weights, write_weights
 from fairpo.models.head import HeadSettings, Policy
-from fairpo.training.fit import Reference, head_reference
 from fairpo.training.loop import Training
+from fairpo.training.reference import Reference, head_reference
 from fairpo.training.selection import Selector
 from fairpo.training.settings import TrainingSettings
 

@@ -16,18 +16,17 @@ from fairpo.experiments.plan import Plan
 from fairpo.groups import LabelGroups, parse_privileged
 from fairpo.metrics import LabelBlockMetrics, evaluate_label_blocks
 from fairpo.models.head import Policy
-from fairpo.objectives.catalogue import get_method
+from fairpo.objectives.catalogue import REFERENCE
 from fairpo.training.fit import (
-    FittedMethod,
-    Reference,
     choose_groups,
+    make_reference,
     train_method,
-    train_reference,
-    training_rows,
 )
+from fairpo.training.fitted import FittedMethod
 from fairpo.training.label_scores import LabelScorer, LabelScores, scores_by_label
 from fairpo.training.loop import EpochCallback
-from fairpo.training.rows import predict_logits
+from fairpo.training.reference import Reference
+from fairpo.training.rows import predict_logits, training_rows
 from fairpo.training.state import Checkpoint
 
 ProgressFactory = Callable[[str, int], EpochCallback]
@@ -121,6 +120,8 @@ class SeedResults:
     notes : list of str
         Of the reference.
     results : list of MethodResult
+    reference_method : str
+        By which the reference was made.
     """
 
     seed: int
@@ -128,6 +129,7 @@ class SeedResults:
     start: ModelScores
     notes: list[str]
     results: list[MethodResult]
+    reference_method: str = REFERENCE
 
 
 def methods_of(seeds: Sequence[SeedResults]) -> list[str]:
@@ -217,7 +219,8 @@ class SeedRunner:
         if groups is None and not rule.needs_reference_ap:
             groups = choose_groups(rule, data, None)
         if reference is None:
-            reference = train_reference(
+            reference = make_reference(
+                plan.reference_method,
                 data,
                 plan.head,
                 training,
@@ -248,7 +251,7 @@ class SeedRunner:
         )
         seconds = time.perf_counter() - start
         # A policy that is the reference keeps its very scores, so that differences are exactly 0.
-        is_reference = not get_method(method).continues
+        is_reference = method == plan.reference_method
         untrained = is_reference and self.reference.training is None
         as_reference = is_reference or fitted.fell_back
         selected = self.start if as_reference else self._scores(fitted.policy)
@@ -286,4 +289,4 @@ class SeedRunner:
 
     def _figures(self, score: LabelScorer, split: str) -> LabelBlockMetrics:
         targets = self.data.targets[self.data.rows(split)]
-        return evaluate_label_blocks(score, targets, self.groups.as_mapping())
+        return evaluate_label_blocks(score, targets, self.groups.judged())

@@ -79,6 +79,11 @@ _WEIGHTS: SearchSpace = {
     "step_size": Range(low=1e-4, high=1, log=True),
     "weight_rule": Choices(choices=("raw", "relative", "excess")),
 }
+_OF_CROSSFIT: SearchSpace = {
+    "privileged_weight": Range(low=1, high=20, log=True),
+    "preference_share": Range(low=0.0, high=1.0),
+    "step_size": Range(low=1e-4, high=1e-1, log=True),
+}
 _OF_PREFERENCE: dict[str, SearchSpace] = {
     "dpo": _BETA,
     "simpo": {**_BETA, "margin": Range(low=0.0, high=2.0)},
@@ -106,8 +111,11 @@ def default_space(method: str) -> SearchSpace:
     method : str
         Of an ablation, settings of the part that is taken out are left out.
     """
-    parts = get_method(method).parts
+    found = get_method(method)
+    parts = found.parts
     base, _, _ = method.partition("/")
+    if found.cross_fits:
+        return {name: space for name, space in _OF_CROSSFIT.items() if name not in parts}
     if not base.startswith("fairpo-"):
         return _RATE | _OF_BASELINES.get(base, {})
     space = _RATE | _OF_PREFERENCE.get(parts["preference"], {})

@@ -65,7 +65,7 @@ def _category(
     targets: NDArray[np.int8],
     groups: LabelGroups,
 ) -> dict[str, Any]:
-    mapping, known = groups.as_mapping(), targets[inside]
+    mapping, known = groups.judged(), targets[inside]
     frames = [
         LabelFrame.from_scores(
             model.logits[inside], known, mapping, threshold_logits=model.threshold_logits

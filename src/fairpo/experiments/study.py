@@ -14,7 +14,7 @@ from fairpo._checks import build_settings, check_unique, file_error, unknown_nam
 from fairpo._files import write_atomic
 from fairpo.experiments.plan import NOT_ITS_RESULT, Plan
 from fairpo.models.head import HeadSettings
-from fairpo.objectives.catalogue import ABLATIONS, REFERENCE, option_fields
+from fairpo.objectives.catalogue import REFERENCE, ablations, option_fields
 from fairpo.training.settings import TrainingSettings
 
 Kind = Literal["compare", "ablate", "partitions", "sensitivity", "setups", "sweep"]
@@ -85,7 +85,7 @@ class Study(Plan):
                 for method in methods
                 for name in (
                     method,
-                    *(f"{method}/{part}" for part in ABLATIONS if _can_be_ablated(method)),
+                    *(f"{method}/{part}" for part in ablations(method)),
                 )
             ]
         return {**values, "methods": with_reference(methods)}
@@ -255,7 +255,3 @@ def _over(
 ) -> dict[str, dict[str, Any]]:
     """Overrides of a variant over those of the study, method by method."""
     return {name: shared.get(name, {}) | own.get(name, {}) for name in shared | own}
-
-
-def _can_be_ablated(method: str) -> bool:
-    return method.startswith("fairpo-") and "/" not in method

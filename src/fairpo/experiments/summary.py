@@ -36,7 +36,7 @@ from fairpo.metrics import (
     LabelFrame,
 )
 from fairpo.models.checkpoint import write_json
-from fairpo.objectives.catalogue import REFERENCE, get_method
+from fairpo.objectives.catalogue import get_method
 from fairpo.training.loop import none_if_nan
 from fairpo.training.run import METRICS as METRICS_FILE
 
@@ -105,7 +105,7 @@ def summarise(
         },
         "privileged": {"spec": plan.privileged},
         "groups": _group_names(groups, data.label_names),
-        "reference_method": REFERENCE,
+        "reference_method": seeds[0].reference_method,
         "preset": plan.preset,
         "seeds": [seed.seed for seed in seeds],
         "version": fairpo.__version__,
@@ -154,7 +154,7 @@ def result_row(
 ) -> dict[str, Any]:
     """What ``results.jsonl`` says of a method under a seed: all metrics, selected and last."""
     targets = data.targets[data.rows("test")]
-    mapping = groups.as_mapping()
+    mapping = groups.judged()
 
     def metrics(model: ModelScores) -> dict[str, Any]:
         if isinstance(model.test, LabelBlockMetrics):
@@ -202,7 +202,7 @@ def _row(seeds: Sequence[SeedResults], figures: Figures, method: str, epoch: str
     fallbacks = [result.fell_back for result in results if result.fell_back is not None]
     ends: list[ModelScores] = [getattr(result, epoch) for result in results]
     starts = [seed.start for seed, _ in pairs]
-    if not get_method(method).continues and epoch == "selected":
+    if method == seeds[0].reference_method and epoch == "selected":
         starts = []  # it is the reference: there is no difference to show
     return {
         "method": method,
@@ -336,9 +336,7 @@ def _undefined(
                 name: int(values[f"n_rows_without_positives/{name}"]) for name in groups.names
             },
         }
-    frame = LabelFrame.from_scores(
-        start, data.targets_of(test), groups.as_mapping(), data.label_names
-    )
+    frame = LabelFrame.from_scores(start, data.targets_of(test), groups.judged(), data.label_names)
     names = frame.undefined.labels_without_positives["all"]
     return {
         "n_labels_without_positives": len(names),

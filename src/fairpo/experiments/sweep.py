@@ -28,9 +28,10 @@ from fairpo.experiments.trials import Bench, Trial
 from fairpo.groups import LabelGroups, parse_privileged
 from fairpo.models.checkpoint import CHECKSUMS, hold
 from fairpo.pareto import pareto_front
-from fairpo.training.fit import choose_groups, score_logits, train_method
+from fairpo.training.fit import choose_groups, train_method
 from fairpo.training.loop import EpochCallback, none_if_nan
 from fairpo.training.selection import ValidationScores
+from fairpo.training.validation import score_logits
 
 MOST_FROM_FRONT = 4
 """Members of a Pareto front that are run on test."""

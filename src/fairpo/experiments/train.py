@@ -12,9 +12,9 @@ from fairpo.experiments.given_reference import given_digest, given_reference
 from fairpo.experiments.plan import Plan
 from fairpo.experiments.runner import ProgressFactory, SeedResults, SeedRunner, silent
 from fairpo.experiments.summary import Report, result_row, summarise, write_summary
-from fairpo.objectives.catalogue import REFERENCE
+from fairpo.objectives.catalogue import REFERENCE, reference_method
 from fairpo.training.distributed import is_main
-from fairpo.training.fit import Reference
+from fairpo.training.reference import Reference
 from fairpo.training.run import RunConfig, RunDecisions, write_jsonl, write_run
 from fairpo.training.unfinished import UnfinishedRun, begin_run
 
@@ -116,9 +116,15 @@ def resume_run(
     return _train(run, data, plan, given_reference(plan, data), report, progress)
 
 
+def methods_of_run(method: str, reference: str | None) -> tuple[str, ...]:
+    """A method, after the one that its reference is made by."""
+    made = REFERENCE if reference is not None else reference_method(method)
+    return tuple(dict.fromkeys((made, method)))
+
+
 def plan_of(config: RunConfig) -> Plan:
     """Rebuild the plan that a run follows."""
-    methods = (REFERENCE,) if config.method == REFERENCE else (REFERENCE, config.method)
+    methods = methods_of_run(config.method, config.reference)
     shared = (
         "data",
         "data_options",
@@ -157,7 +163,12 @@ def _train(
             return None
         results = [result for result, _ in ran]
         seed = SeedResults(
-            runner.seed, runner.groups, runner.start, runner.reference.notes, results
+            runner.seed,
+            runner.groups,
+            runner.start,
+            runner.reference.notes,
+            results,
+            plan.reference_method,
         )
         metrics = summarise(data, plan, [seed], kind="run", command=run.command)
         rows = [result_row(data, plan, runner.groups, result) for result in results]

@@ -28,7 +28,8 @@ from fairpo.experiments.scores import write_scores
 from fairpo.experiments.summary import result_row
 from fairpo.groups import LabelGroups
 from fairpo.objectives.catalogue import REFERENCE
-from fairpo.training.fit import Reference, train_reference
+from fairpo.training.fit import train_reference
+from fairpo.training.reference import Reference
 
 _OF_METHODS = {"epochs", "learning_rate", "tolerance_points", "reference_is_candidate"}
 

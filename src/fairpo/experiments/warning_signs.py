@@ -19,7 +19,6 @@ from fairpo.experiments.runner import (
 )
 from fairpo.groups import LabelGroups
 from fairpo.metrics import LabelBlockMetrics, average_precision
-from fairpo.objectives.catalogue import REFERENCE
 
 SATURATED = 0.95
 """A group weight above this leaves the other groups a twentieth of the attention."""
@@ -59,7 +58,7 @@ def warning_signs(seeds: Sequence[SeedResults], data: MultiLabelData) -> list[di
     signs: list[dict[str, Any]] = []
     for method in methods_of(seeds):
         runs = results_of(seeds, method)
-        if method == REFERENCE:
+        if method == seeds[0].reference_method:
             continue
         signs += _saturation(method, runs)
         ends = [_Privileged.of(r.trained()[1].test, targets, s.groups) for s, r in runs]

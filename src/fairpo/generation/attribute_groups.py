@@ -9,9 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fairpo._checks import FairPOWarning, type_error, value_error
+from fairpo._checks import FairPOWarning, type_error, unknown_name, value_error
 from fairpo.generation.config import FairPOGenerationConfig
-from fairpo.groups import LabelGroup, LabelGroups, parse_privileged
+from fairpo.groups import (
+    LabelGroup,
+    LabelGroups,
+    PrivilegedRule,
+    parse_privileged,
+)
 from fairpo.objectives.pair_catalogue import get_pair_method
 
 POOLED = "pooled"
@@ -57,7 +62,7 @@ def choose_groups(
         of_reference = accuracy_of_reference() if rule.needs_reference_ap else None
         targets = np.eye(len(attribute_names), dtype=np.int8)
         targets = targets[[] if attributes is None else attributes]
-        groups = rule.resolve(targets, attribute_names, of_reference)
+        groups = resolve_attributes(rule, targets, attribute_names, of_reference)
     if args.per_attribute:
         groups = one_each(groups, attribute_names)
     if attributes is not None and get_pair_method(args.method).mean_of is None:
@@ -96,6 +101,25 @@ def _given(
 def together(n_attributes: int) -> LabelGroups:
     """All attributes in one group, where none is privileged."""
     return LabelGroups([LabelGroup(POOLED, tuple(range(n_attributes)), "improve")], n_attributes)
+
+
+def resolve_attributes(
+    rule: PrivilegedRule,
+    targets: NDArray[np.int8],
+    names: tuple[str, ...],
+    accuracy: NDArray[np.float64] | None = None,
+) -> LabelGroups:
+    """Find the privileged attributes, as :meth:`PrivilegedRule.resolve` does labels.
+
+    Raises
+    ------
+    FairPOValueError
+        As there; a name that is none is called an attribute.
+    """
+    for name in rule.names:
+        if name not in names:
+            raise unknown_name("attribute", name, names, of="attributes")
+    return rule.resolve(targets, names, accuracy)
 
 
 def one_each(groups: LabelGroups, names: tuple[str, ...]) -> LabelGroups:

@@ -25,7 +25,7 @@ from fairpo._checks import (
     unknown_name,
     value_error,
 )
-from fairpo.generation.attribute_groups import one_each, together
+from fairpo.generation.attribute_groups import one_each, resolve_attributes, together
 from fairpo.generation.comparison_folder import (
     begin_folder,
     digest_of,
@@ -357,9 +357,8 @@ def _check_groups(plan: ComparePlan, parts: Mapping[str, PreferencePairs]) -> No
     if plan.privileged is not None:
         train = parts["train"]
         any_accuracy = np.linspace(0.0, 1.0, len(train.attribute_names))
-        parse_privileged(plan.privileged).resolve(
-            train.targets, train.attribute_names, any_accuracy
-        )
+        rule = parse_privileged(plan.privileged)
+        resolve_attributes(rule, train.targets, train.attribute_names, any_accuracy)
 
 
 def _groups(
@@ -373,7 +372,7 @@ def _groups(
     accuracy = None
     if rule.needs_reference_ap:
         accuracy = _mean_accuracy(plan, parts["validation"], starts)
-    groups = rule.resolve(parts["train"].targets, names, accuracy)
+    groups = resolve_attributes(rule, parts["train"].targets, names, accuracy)
     return one_each(groups, names) if plan.per_attribute else groups
 
 

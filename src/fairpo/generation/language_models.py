@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
-from fairpo._checks import FairPOError, FairPOWarning, file_error
+from fairpo._checks import FairPOWarning, file_error
 from fairpo._optional import require
 from fairpo.generation.preferences import PreferencePairs
 from fairpo.generation.readers import EMBEDDED
@@ -13,7 +13,7 @@ from fairpo.generation.texts import plain_text
 from fairpo.generation.tiny import TINY, LanguageModel, make_tiny
 from fairpo.generation.tokens import check_tokenizer
 from fairpo.models.checkpoint import CHECKSUMS, verify_checksums
-from fairpo.models.pretrained import adapters_from, not_loaded
+from fairpo.models.pretrained import load_with_tokenizer
 
 
 def load_language_model(
@@ -59,27 +59,13 @@ def load_language_model(
     transformers = require("transformers", extra="generation", purpose="language models")
     if (Path(name) / CHECKSUMS).is_file():
         verify_checksums(Path(name))
-    where = {"local_files_only": not fetch, "trust_remote_code": False}
     from fairpo.generation.quiet import quiet_transformers
 
-    try:
-        with quiet_transformers():
-            model, found = transformers.AutoModelForCausalLM.from_pretrained(
-                name,
-                use_safetensors=True,
-                output_loading_info=True,
-                adapter_kwargs=adapters_from(fetch),
-                **where,
-            )
-            tokenizer = transformers.AutoTokenizer.from_pretrained(name, **where)
-    except FairPOError:
-        raise
-    except Exception as error:  # transformers raises errors of many kinds here
-        raise not_loaded(name, fetch, error) from error
-    if found["missing_keys"]:
-        lost = ", ".join(sorted(found["missing_keys"])[:3])
-        problem = f"is no causal language model: it lacks {lost}, which would be random numbers"
-        raise file_error(name, problem)
+    auto = transformers.AutoModelForCausalLM
+    with quiet_transformers():
+        model, tokenizer = load_with_tokenizer(
+            auto, name, fetch=fetch, lacks="no causal language model"
+        )
     if tokenizer.pad_token_id is None and tokenizer.eos_token_id is not None:
         tokenizer.pad_token = tokenizer.eos_token
         words = "its tokenizer has no pad token, the end token stands in; padding is masked."

@@ -12,7 +12,7 @@ import numpy as np
 
 import fairpo
 from fairpo._checks import check_unique, unknown_name, value_error
-from fairpo.generation.attribute_groups import together
+from fairpo.generation.attribute_groups import resolve_attributes, together
 from fairpo.generation.comparison_folder import SAMPLES, write_lines
 from fairpo.generation.decoding import write_completions
 from fairpo.generation.held_out import pairs_to_judge
@@ -233,7 +233,7 @@ def _groups(
                 do="A run knows which it was trained with: leave it out.",
             )
         train = restrict_to(parts["train"], names)
-        groups = rule.resolve(train.targets, names)
+        groups = resolve_attributes(rule, train.targets, names)
         return groups, [names[place] for place in groups.privileged]
     for run in reversed(list(runs.values())):
         of_run = run.label_groups()

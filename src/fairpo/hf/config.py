@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fairpo.groups import parse_privileged
-from fairpo.objectives.catalogue import accepts, option_fields, trial_objective
+from fairpo.objectives.catalogue import accepts, get_method, option_fields, trial_objective
 from fairpo.training.objective_arguments import ObjectiveArguments, options_dataclass
 
 OBJECTIVE_FIELDS = option_fields()
@@ -118,6 +118,13 @@ class FairPOConfig(_ObjectiveOptions, ObjectiveArguments):  # type: ignore[misc,
 
     def _check_objective(self) -> None:
         trial_objective(self.method, self.preset, **self.objective_options())
+        if get_method(self.method).needs_closed_form:
+            raise self.fault(
+                "method",
+                must="be trained by steps alone",
+                got=repr(self.method),
+                do="It needs a regression on features: `fairpo embed`, then `fairpo train`.",
+            )
 
     def _check_trainable(self) -> None:
         if not re.fullmatch(r"all|head|last:[1-9]\d*", self.trainable):

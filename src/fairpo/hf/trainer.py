@@ -301,7 +301,7 @@ class FairPOTrainer(ReportedTrainer):
         reference = np.concatenate(self._of_reference) if self._of_reference else None
 
         def frame(scores: NDArray[np.float32]) -> LabelFrame:
-            return LabelFrame.from_scores(scores, targets, self.groups.as_mapping(), self._names)
+            return LabelFrame.from_scores(scores, targets, self.groups.judged(), self._names)
 
         return Evaluation(
             step=self.steps_taken,

@@ -15,7 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from fairpo._random import Draw
-from fairpo.models.head import RowDropout, Scaling
+from fairpo.models.head import RowDropout
+from fairpo.models.scaling import Scaling
 
 
 class GeneratorSettings(BaseModel):

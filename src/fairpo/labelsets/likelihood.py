@@ -17,7 +17,7 @@ from fairpo.labelsets.generator import GeneratorSettings, LabelSetGenerator
 from fairpo.labelsets.probability import order_bound, set_log_probs
 from fairpo.labelsets.rows import SetRows, complete_rows
 from fairpo.labelsets.settings import SetTrainingSettings
-from fairpo.training.fit import feature_moments
+from fairpo.training.rows import feature_moments
 
 
 @dataclass

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, Self
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +14,8 @@ from torch import Tensor, nn
 
 from fairpo._checks import value_error
 from fairpo._random import DROPOUT, Draw, random_keep
+from fairpo.models.kernel_ridge import KernelRidge
+from fairpo.models.scaling import Scaling
 
 
 class HeadSettings(BaseModel):
@@ -36,23 +39,6 @@ class HeadSettings(BaseModel):
         description="Whether features are centred and scaled by the training rows' mean and "
         "deviation inside the head.",
     )
-
-
-class Scaling(nn.Module):
-    """Centre and scale features by constants taken from the training rows."""
-
-    mean: Tensor
-    scale: Tensor
-
-    def __init__(self, n_features: int) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.zeros(n_features))
-        self.register_buffer("scale", torch.ones(n_features))
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Scale (batch, features)."""
-        scaled: Tensor = (features - self.mean) / self.scale
-        return scaled
 
 
 class RowDropout(nn.Module):
@@ -121,10 +107,23 @@ class Policy(nn.Module):
     residual : bool
         Whether the head's output is added to reference logits; it then starts at zero, so that
         the untrained policy is the reference exactly.
+    n_landmarks : int
+        Of a kernel ridge regression that the policy holds and whose logits, times
+        ``base_weight``, are added to the head's; 0 is a head alone. :meth:`interpolate` sets the
+        weights, of the reference's logits as well; until then they are 0, and 1.
     """
 
+    base_weight: Tensor
+    reference_weight: Tensor
+
     def __init__(
-        self, n_features: int, n_labels: int, settings: HeadSettings, *, residual: bool = False
+        self,
+        n_features: int,
+        n_labels: int,
+        settings: HeadSettings,
+        *,
+        residual: bool = False,
+        n_landmarks: int = 0,
     ) -> None:
         super().__init__()
         self.scaling = Scaling(n_features) if settings.scaling == "standard" else nn.Identity()
@@ -134,6 +133,28 @@ class Policy(nn.Module):
         self.residual = residual
         if residual:
             self._start_at_zero()
+        self.base: KernelRidge | None = None
+        if n_landmarks:
+            self.base = KernelRidge(n_features, n_labels, n_landmarks)
+            self.register_buffer("base_weight", torch.zeros(()))
+            self.register_buffer("reference_weight", torch.ones(()))
+
+    @classmethod
+    def from_state(
+        cls,
+        state: Mapping[str, Tensor],
+        n_features: int,
+        n_labels: int,
+        settings: HeadSettings,
+        *,
+        residual: bool = False,
+    ) -> Self:
+        """Rebuild a policy from its weights; how many landmarks it has is what they tell."""
+        landmarks = state.get("base.landmarks")
+        n_landmarks = 0 if landmarks is None else len(landmarks)
+        policy = cls(n_features, n_labels, settings, residual=residual, n_landmarks=n_landmarks)
+        policy.load_state_dict(state)
+        return policy
 
     def forward(
         self,
@@ -151,7 +172,20 @@ class Policy(nn.Module):
         draw : Draw, optional
             What dropout depends on in training; torch's global generator when not given.
         """
-        return self._with_reference(self.body(self.scaling(features), draw), reference_logits)
+        logits = self.body(self.scaling(features), draw)
+        if self.base is not None:
+            logits = logits + self.base_weight * self.base(features)
+        return self._with_reference(logits, reference_logits)
+
+    @torch.no_grad()
+    def interpolate(
+        self, own_weight: float, base_weight: float, shift: Tensor, reference_weight: float = 1.0
+    ) -> None:
+        """Weigh the logits of the head, the base and the reference, and shift by (labels,)."""
+        self.base_weight.fill_(base_weight)
+        self.reference_weight.fill_(reference_weight)
+        self.last_layer.weight.mul_(own_weight)
+        self.last_layer.bias.mul_(own_weight).add_(shift)
 
     def logits_at(
         self,
@@ -182,9 +216,10 @@ class Policy(nn.Module):
         last = self.last_layer
         weight = F.embedding(labels, last.weight, sparse=True)
         bias = torch.gather(last.bias, 0, labels, sparse_grad=True)
-        return self._with_reference(
-            F.linear(self.hidden(features, draw), weight, bias), reference_logits
-        )
+        logits = F.linear(self.hidden(features, draw), weight, bias)
+        if self.base is not None:
+            logits = logits + self.base_weight * self.base.logits_at(features, labels)
+        return self._with_reference(logits, reference_logits)
 
     def hidden(self, features: Tensor, draw: Draw | None = None) -> Tensor:
         """What the last layer sees, (batch, width of the last hidden layer)."""
@@ -217,6 +252,8 @@ class Policy(nn.Module):
         if not self.residual:
             return logits
         assert reference_logits is not None
+        if self.base is not None:
+            reference_logits = self.reference_weight * reference_logits
         return logits + reference_logits
 
     @property

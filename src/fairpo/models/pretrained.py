@@ -212,6 +212,51 @@ def _folder_digest(folder: Path) -> str:
     return digest.hexdigest()[:40]
 
 
+def load_with_tokenizer(
+    auto: Any, name: str, *, fetch: bool, lacks: str, do: str = ""
+) -> tuple[Any, Any]:
+    """Load a model and its tokenizer; no code it brings is run, and no pickle is loaded.
+
+    Parameters
+    ----------
+    auto : class
+        Such as ``transformers.AutoModelForCausalLM``.
+    name : str
+        A folder, or a name on the hub.
+    fetch : bool
+        Whether it may be downloaded.
+    lacks : str
+        What a model is not whose weights are not all there, such as "no reward model".
+    do : str
+        What to do then.
+
+    Raises
+    ------
+    FairPOFileError
+        No such model here, its files are damaged, or some weights would be random numbers.
+    """
+    transformers = require("transformers", extra="text", purpose="models of text")
+    where = {"local_files_only": not fetch, "trust_remote_code": False}
+    try:
+        model, loaded = auto.from_pretrained(
+            name,
+            use_safetensors=True,
+            output_loading_info=True,
+            adapter_kwargs=adapters_from(fetch),
+            **where,
+        )
+        tokenizer = transformers.AutoTokenizer.from_pretrained(name, **where)
+    except FairPOError:
+        raise
+    except Exception as error:  # transformers raises errors of many kinds here
+        raise not_loaded(name, fetch, error) from error
+    if loaded["missing_keys"]:
+        missing = ", ".join(sorted(loaded["missing_keys"])[:3])
+        problem = f"is {lacks}: it lacks {missing}, which would be random numbers"
+        raise file_error(name, problem, do)
+    return model, tokenizer
+
+
 def not_loaded(name: str, fetch: bool, error: Exception) -> FairPOError:
     """Word the error for a model that transformers could not load."""
     reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else repr(error)

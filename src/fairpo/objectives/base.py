@@ -172,6 +172,8 @@ class Objective(GroupObjective):
 
     needs_label_counts: ClassVar[bool] = False
     """Whether it is built with :class:`~fairpo.objectives.label_counts.LabelCounts`."""
+    needs_competition: ClassVar[bool] = False
+    """Whether it is built with a :class:`~fairpo.objectives.competition.Competition`."""
 
     @property
     def diagnostic_keys(self) -> tuple[str, ...]:

@@ -53,6 +53,33 @@ class BCEObjective(MeanObjective):
         return inputs.bce
 
 
+class NoSettings(BaseModel):
+    """No options."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SquaredErrorObjective(MeanObjective):
+    """Mean squared difference of logits and targets: what ridge regression solves for.
+
+    Parameters
+    ----------
+    groups : LabelGroups
+    **options
+        None.
+    """
+
+    settings_model = NoSettings
+
+    def __init__(self, groups: LabelGroups, **options: Any) -> None:
+        super().__init__(groups)
+        self.settings = build_settings(NoSettings, options)
+
+    def entry_losses(self, inputs: StepInputs) -> Tensor:
+        """Squared differences, (batch, labels)."""
+        return (inputs.logits - (inputs.targets == 1).to(inputs.logits)) ** 2
+
+
 class AsymmetricSettings(BaseModel):
     """Options of the asymmetric loss; the defaults are those of its paper's experiments."""
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import torch
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from fairpo._checks import build_settings, unknown_name, value_error
 from fairpo.groups import LabelGroups, LabelPartition
+from fairpo.objectives.across_examples import AcrossExamplesObjective
 from fairpo.objectives.base import Objective
 from fairpo.objectives.baselines import (
     AsymmetricObjective,
@@ -18,7 +20,9 @@ from fairpo.objectives.baselines import (
     ClassBalancedObjective,
     DistributionBalancedObjective,
     FocalObjective,
+    SquaredErrorObjective,
 )
+from fairpo.objectives.competition import Competition
 from fairpo.objectives.fairpo import FairPOObjective
 from fairpo.objectives.label_counts import LabelCounts
 from fairpo.objectives.mean import MeanObjective
@@ -36,18 +40,21 @@ class Method:
     objective : type
         What is built.
     parts : mapping
-        Its arguments, where it is a :class:`FairPOObjective`; they cannot be set.
+        What makes it this method: its arguments, or options of its objective; they cannot be set.
     defaults : mapping
         Settings that go over the preset's and under the caller's.
     continues : bool
-        Whether training starts from the reference; false for the reference's own method.
+        Whether training starts from the reference; false for a reference's own method.
+    solves : bool
+        Whether it is solved for in closed form.
     """
 
     summary: str
-    objective: type[MeanObjective] | type[FairPOObjective] = FairPOObjective
+    objective: type[MeanObjective | FairPOObjective | AcrossExamplesObjective] = FairPOObjective
     parts: dict[str, Any] = field(default_factory=dict)
     defaults: dict[str, Any] = field(default_factory=dict)
     continues: bool = True
+    solves: bool = False
 
     @property
     def settings_model(self) -> type[BaseModel]:
@@ -59,12 +66,35 @@ class Method:
         """Whether its objective is built with the label counts of the training rows."""
         return self.objective.needs_label_counts
 
+    @property
+    def needs_closed_form(self) -> bool:
+        """Whether it is, or is trained beside, a closed form on the features."""
+        return self.cross_fits or self.solves
+
+    @property
+    def prefers(self) -> bool:
+        """Whether it has a preference term, which baselines have not."""
+        return self.cross_fits or self.parts.get("preference", "bce") != "bce"
+
+    @property
+    def cross_fits(self) -> bool:
+        """Whether it is trained from scratch beside a closed-form reference."""
+        return self.objective.needs_competition
+
 
 REFERENCE = "bce"
-"""The method that the reference is trained by."""
+"""The method that a reference is trained by."""
+CLOSED_FORM = "kernel-ridge"
+"""The method that tells how a reference does on rows it was not fitted to."""
 
 METHODS: dict[str, Method] = {
     "bce": Method("binary cross-entropy: the reference itself", BCEObjective, continues=False),
+    "kernel-ridge": Method(
+        "kernel ridge regression, solved for: the reference that fairpo-crossfit starts from",
+        SquaredErrorObjective,
+        continues=False,
+        solves=True,
+    ),
     "bce-continued": Method("cross-entropy continued for the same extra budget", BCEObjective),
     "bce-reweighted": Method(
         "cross-entropy with privileged labels weighted 5 times",
@@ -101,21 +131,38 @@ METHODS: dict[str, Method] = {
         "FairPO with the SimPO preference (Eq. 16)", parts={"preference": "simpo"}
     ),
     "fairpo-cpo": Method("FairPO with the CPO preference (Eq. 19)", parts={"preference": "cpo"}),
+    "fairpo-crossfit": Method(
+        "preferences across examples, cross-fitted against kernel ridge regression: the default",
+        AcrossExamplesObjective,
+        defaults={"privileged_weight": 3.0, "step_size": 1e-3},
+    ),
 }
 
-ABLATIONS: dict[str, dict[str, Any]] = {
+DEFAULT = "fairpo-crossfit"
+"""The method where none is named."""
+
+_OF_FAIRPO: dict[str, dict[str, Any]] = {
     "no-preference": {"preference": "bce"},
     "no-constraint": {"constraint": "bce"},
     "fixed-weights": {"weight_rule": "fixed"},
 }
+_OF_CROSSFIT: dict[str, dict[str, Any]] = {
+    "no-preference": {"preference_share": 0.0},
+    "no-weighting": {"privileged_weight": 1.0},
+    "fixed-weights": {"step_size": 0.0},
+}
+
+
+def ablations(name: str) -> dict[str, dict[str, Any]]:
+    """Return what a method can be trained without, by name, and what then stands in its place."""
+    if not name.startswith("fairpo-") or name not in METHODS:
+        return {}
+    return _OF_CROSSFIT if METHODS[name].cross_fits else _OF_FAIRPO
 
 
 def method_names() -> tuple[str, ...]:
     """Return every legal method name, ablations (``<method>/<ablation>``) included."""
-    ablated = [
-        f"{name}/{part}" for name in METHODS if name.startswith("fairpo-") for part in ABLATIONS
-    ]
-    return (*METHODS, *ablated)
+    return (*METHODS, *(f"{name}/{part}" for name in METHODS for part in ablations(name)))
 
 
 def get_method(name: str) -> Method:
@@ -132,8 +179,13 @@ def get_method(name: str) -> Method:
     method = METHODS[base]
     if not ablation:
         return method
-    parts = {**method.parts, **ABLATIONS[ablation]}
-    return Method(f"{method.summary}, {ablation}", parts=parts)
+    parts = {**method.parts, **ablations(base)[ablation]}
+    return replace(method, summary=f"{method.summary}, {ablation}", parts=parts)
+
+
+def reference_method(method: str) -> str:
+    """Return by which method the reference of one is made, where none is given."""
+    return CLOSED_FORM if get_method(method).needs_closed_form else REFERENCE
 
 
 def accepts(name: str, option: str) -> bool:
@@ -155,6 +207,7 @@ def make_objective(
     preset: str = "paper-v1",
     *,
     label_counts: LabelCounts | None = None,
+    competition: Competition | None = None,
     **settings: Any,
 ) -> Objective:
     """Build the objective of a method.
@@ -172,6 +225,9 @@ def make_objective(
     label_counts : LabelCounts, optional
         Of the training rows (:func:`fairpo.training.count_labels`), for the methods that weigh
         labels by frequency; the others do not read it.
+    competition : Competition, optional
+        Of a reference, for the methods that compare examples
+        (:func:`fairpo.training.measure_competition`); the others do not read it.
     **settings
         Fields of :class:`~fairpo.objectives.settings.FairPOSettings` over the preset's, or those
         of the method's own settings in :mod:`~fairpo.objectives.baselines`.
@@ -180,7 +236,7 @@ def make_objective(
     ------
     FairPOValueError
         Unknown method, preset or option, or a value out of range, all faults in one error; or
-        label counts are needed and missing.
+        label counts or confusing examples are needed and missing.
 
     Examples
     --------
@@ -194,8 +250,15 @@ def make_objective(
         raise value_error("groups", must="be LabelGroups or a LabelPartition", got=repr(groups))
     if method.objective is not FairPOObjective:
         build: Callable[..., Objective] = method.objective
-        needed = {"label_counts": _given(label_counts, name)} if method.needs_label_counts else {}
-        return build(groups, **needed, **{**method.defaults, **settings})
+        needed: dict[str, Any] = {}
+        if method.needs_label_counts:
+            needed["label_counts"] = _given(label_counts, name)
+        if method.cross_fits:
+            needed["competition"] = _given_competition(competition, name)
+        for option in method.parts:
+            if option in settings:
+                raise value_error(option, must=f"not be set for {name}", got=repr(settings[option]))
+        return build(groups, **needed, **{**method.defaults, **settings, **method.parts})
     values = {**bundle, **method.defaults, **settings}
     parts = dict(method.parts)
     if "weight_rule" in parts and "weight_rule" in settings:
@@ -217,7 +280,18 @@ def trial_objective(name: str, preset: str = "paper-v1", **settings: Any) -> Obj
     """
     anything = LabelPartition.from_indices([0], 2)
     return make_objective(
-        name, anything, preset, label_counts=LabelCounts([1, 1], [2, 2]), **settings
+        name,
+        anything,
+        preset,
+        label_counts=LabelCounts([1, 1], [2, 2]),
+        competition=Competition(
+            log_partition=torch.zeros(2),
+            n_positives=torch.ones(2),
+            n_rows=2,
+            preference_losses=torch.ones(2),
+            cross_entropies=torch.ones(2),
+        ),
+        **settings,
     )
 
 
@@ -230,3 +304,15 @@ def _given(label_counts: LabelCounts | None, name: str) -> LabelCounts:
             do="fairpo.training.count_labels(targets) counts them.",
         )
     return label_counts
+
+
+def _given_competition(found: Competition | None, name: str) -> Competition:
+    if found is None:
+        raise value_error(
+            "competition",
+            must=f"be given for {name}, which compares examples as a reference scores them",
+            got="None",
+            do="fairpo.training.measure_competition(logits, targets) takes it from scores of rows "
+            "that the reference was not fitted to.",
+        )
+    return found

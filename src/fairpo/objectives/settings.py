@@ -9,14 +9,31 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from fairpo._checks import unknown_name
 
 
-class FairPOSettings(BaseModel):
+class GroupWeightSettings(BaseModel):
+    """Options of the group weights."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    step_size: float = Field(
+        1e-4,
+        ge=0,
+        allow_inf_nan=False,
+        description="Step of the group weights (mirror ascent); 0 holds them.",
+    )
+    floor: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Least weight of a group, below 1 / groups; 0 lets a group vanish.",
+    )
+
+
+class FairPOSettings(GroupWeightSettings):
     """Options of FairPO and of the baselines built from its parts.
 
     One set serves all of them, so that methods can be compared under the same settings; each
     method reads what its formula holds.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     beta: float = Field(
         1.0,
@@ -41,12 +58,6 @@ class FairPOSettings(BaseModel):
         ge=0,
         allow_inf_nan=False,
         description="CPO only: weight of the likelihood term beside the preference term.",
-    )
-    step_size: float = Field(
-        1e-4,
-        ge=0,
-        allow_inf_nan=False,
-        description="Step of the group weights (mirror ascent); 0 holds them.",
     )
     weight_rule: Literal["raw", "relative", "excess", "fixed"] = Field(
         "raw",
@@ -76,12 +87,6 @@ class FairPOSettings(BaseModel):
         "positives",
         description="CPO only: the likelihood term runs over privileged positives or over all "
         "privileged entries.",
-    )
-    floor: float = Field(
-        0.0,
-        ge=0,
-        lt=1,
-        description="Least weight of a group, below 1 / groups; 0 lets a group vanish.",
     )
     target_gain: float = Field(
         0.0,

@@ -8,9 +8,16 @@
 - :mod:`~fairpo.training.optimizer`: lazy Adam for the last layer of very many labels.
 - :mod:`~fairpo.training.rows`, :mod:`~fairpo.training.reference_scores`,
   :mod:`~fairpo.training.label_scores`: features, targets and scores by row and by block of labels.
-- :mod:`~fairpo.training.selection`: which epoch is returned.
+- :mod:`~fairpo.training.selection`, :mod:`~fairpo.training.validation`: which epoch is returned,
+  and by what.
 - :mod:`~fairpo.training.label_counts`: how often labels apply, for objectives that ask.
-- :mod:`~fairpo.training.fit`: from data to a reference, from a reference to a policy.
+- :mod:`~fairpo.training.fit`: from data to a reference, from a reference to a policy;
+  :mod:`~fairpo.training.fitted`: what is returned, the policy or the reference.
+- :mod:`~fairpo.training.reference`: the model that must not get worse; in closed form by
+  :mod:`~fairpo.training.kernel_reference`.
+- :mod:`~fairpo.training.cross_fit`: a network beside the closed form;
+  :mod:`~fairpo.training.competition`, :mod:`~fairpo.training.interpolation`: what it is measured
+  against, and how the two are weighed.
 - :mod:`~fairpo.training.accumulation`: one step of an objective in parts.
 - :mod:`~fairpo.training.objective_trainer`, :mod:`~fairpo.training.reported_trainer`,
   :mod:`~fairpo.training.objective_arguments`: an objective in a ``transformers.Trainer``, for the

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from dataclasses import replace
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -13,77 +12,60 @@ from numpy.typing import NDArray
 
 from fairpo._checks import value_error
 from fairpo.data.base import (
-    Features,
     MultiLabelData,
-    block_rows,
-    feature_rows,
     positive_counts,
 )
 from fairpo.decisions import DecisionRule, DecisionSettings
-from fairpo.groups import LabelGroup, LabelGroups, LabelPartition, PrivilegedRule
-from fairpo.models.head import HeadSettings, Policy, Scaling
+from fairpo.groups import LabelGroup, LabelGroups, PrivilegedRule
+from fairpo.models.head import HeadSettings, Policy
 from fairpo.objectives import BCEObjective, LabelCounts, Objective
 from fairpo.objectives.catalogue import accepts, get_method, make_objective
-from fairpo.training.distributed import share, sum_over_processes
+from fairpo.training.cross_fit import train_cross_fitted
+from fairpo.training.fitted import NO_GAIN, FittedMethod, judged, start_policy
 from fairpo.training.label_counts import count_labels
-from fairpo.training.label_scores import LabelScores, precision_by_label, scores_by_label
+from fairpo.training.label_scores import precision_by_label, scores_by_label
 from fairpo.training.loop import EpochCallback, Training, train
-from fairpo.training.reference_scores import Scores, head_scores
-from fairpo.training.rows import TrainingRows, predict_logits
-from fairpo.training.selection import Selector, ValidationScores
+from fairpo.training.new_policy import new_policy
+from fairpo.training.reference import Reference, head_reference, kernel_reference
+from fairpo.training.rows import predict_logits, training_rows
+from fairpo.training.selection import Selector
 from fairpo.training.settings import TrainingSettings
 from fairpo.training.state import Checkpoint
+from fairpo.training.validation import score_logits, scorer
 
 Method: TypeAlias = str | Callable[[LabelGroups], Objective]
 """A name of the catalogue, or a function that builds the objective for given groups."""
 
 
-@dataclass
-class Reference:
-    """The model that must not get worse.
+def make_reference(
+    method: str,
+    data: MultiLabelData,
+    head: HeadSettings,
+    settings: TrainingSettings,
+    *,
+    sample_weight: NDArray[np.float64] | None = None,
+    on_epoch: EpochCallback | None = None,
+    checkpoint: Checkpoint | None = None,
+) -> Reference:
+    """Make the reference by its method: :func:`train_reference`, or the closed form.
 
     Parameters
     ----------
-    logits : Scores, shape (n, L)
-        Its logits for every row of the data set: in memory, in a file beside the store, or
-        computed for the rows asked for.
-    policy : Policy or None
-        The network, where there is one: methods start as its copy. With scores only, methods are
-        residual heads on the scores.
-    training : Training or None
-        How it was trained, if here.
+    method : str
+        Of :func:`~fairpo.objectives.catalogue.reference_method`.
+    data, head, settings, sample_weight, on_epoch, checkpoint
+        As in :func:`train_reference`.
     """
-
-    logits: Scores
-    policy: Policy | None = None
-    training: Training | None = None
-    notes: list[str] = field(default_factory=list)
-
-
-@dataclass
-class FittedMethod:
-    """A trained method: the selected policy, the last one, and how it went."""
-
-    method: str
-    groups: LabelGroups
-    policy: Policy
-    training: Training
-    objective: Objective
-    notes: list[str]
-
-    @property
-    def fell_back(self) -> bool:
-        """Whether no epoch within tolerance beat the reference, so that it was returned."""
-        return self.training.selector.fell_back
-
-    @property
-    def ended_best(self) -> bool:
-        """Whether the selected epoch is the last one."""
-        return self.training.selector.best_epoch == len(self.training.epochs)
-
-    def last_policy(self) -> Policy:
-        """Return a copy in the state of the last epoch."""
-        return _with_state(self.policy, self.training.last_state)
+    if get_method(method).solves:
+        return kernel_reference(data, head, settings, sample_weight=sample_weight)
+    return train_reference(
+        data,
+        head,
+        settings,
+        sample_weight=sample_weight,
+        on_epoch=on_epoch,
+        checkpoint=checkpoint,
+    )
 
 
 def train_reference(
@@ -127,7 +109,7 @@ def train_reference(
         settings,
         epochs=settings.reference_epochs,
         learning_rate=settings.reference_learning_rate,
-        score=_scorer(data, everything, None, settings),
+        score=scorer(data, everything, None, settings),
         selector=Selector(None),
         on_epoch=on_epoch,
         checkpoint=checkpoint,
@@ -142,67 +124,9 @@ def train_reference(
     return head_reference(policy, data, settings, training, notes)
 
 
-def head_reference(
-    policy: Policy,
-    data: MultiLabelData,
-    settings: TrainingSettings,
-    training: Training | None = None,
-    notes: list[str] | None = None,
-) -> Reference:
-    """Take a trained head as the reference; its logits are kept within ``reference_cache_mb``."""
-    data.require_features()
-    logits = head_scores(policy, data, settings.reference_cache_mb * 2**20)
-    return Reference(logits, policy, training, notes or [])
-
-
-def scores_reference(
-    scores: NDArray[Any], data: MultiLabelData, kind: Literal["logits", "probs"]
-) -> Reference:
-    """Take the scores of an existing model as the reference.
-
-    Parameters
-    ----------
-    scores : array, shape (n, L)
-        One row for each row of the data set, in its order, and one column for each label.
-    data : MultiLabelData
-    kind : "logits" or "probs"
-        Probabilities are turned into logits; exact 0 and 1 become the float32 numbers next to
-        them.
-    """
-    return Reference(as_logits(scores, (data.n_rows, data.n_labels), kind))
-
-
-def as_logits(
-    scores: NDArray[Any], shape: tuple[int, int], kind: Literal["logits", "probs"]
-) -> NDArray[np.float32]:
-    """Check reference scores and return them as logits, float32."""
-    array = np.asarray(scores)
-    if array.shape != shape:
-        raise value_error(
-            "reference scores",
-            must=f"have shape {shape}: every row and label of the data",
-            got=array.shape,
-        )
-    values = array.astype(np.float64)
-    if not np.isfinite(values).all():
-        raise value_error("reference scores", must="be finite", got="NaN or inf")
-    if kind == "logits":
-        return values.astype(np.float32)
-    if values.min() < 0 or values.max() > 1:
-        raise value_error(
-            "reference probabilities",
-            must="be in [0, 1]",
-            got=f"{values.min():g} to {values.max():g}",
-            do="If these are logits, say reference_kind='logits' (--reference-kind logits).",
-        )
-    edge = float(np.finfo(np.float32).eps)
-    clipped = values.clip(edge, 1 - edge)
-    return np.asarray(np.log(clipped) - np.log1p(-clipped), dtype=np.float32)
-
-
 def choose_groups(
     rule: PrivilegedRule, data: MultiLabelData, reference: Reference | None
-) -> LabelPartition:
+) -> LabelGroups:
     """Find the privileged labels: by training frequency, reference AP on validation, or name.
 
     Rules that need no reference can be resolved before it is trained, so that a label name that
@@ -267,12 +191,36 @@ def train_method(
         Where the training's state is kept, and taken up if it was stopped.
     """
     name = method if isinstance(method, str) else getattr(method, "__name__", "custom")
+    head = head or HeadSettings()
+    known = get_method(method) if isinstance(method, str) else None
+    if known is not None and known.cross_fits:
+        return _train_cross_fitted(
+            data,
+            reference,
+            groups,
+            name,
+            settings,
+            preset=preset,
+            options=options or {},
+            head=head,
+            sample_weight=sample_weight,
+            on_epoch=on_epoch,
+            checkpoint=checkpoint,
+        )
     objective = _build_objective(method, groups, preset, options or {}, data, settings.seed)
-    policy = start_policy(data, reference, head or HeadSettings(), settings.seed)
-    if isinstance(method, str) and not get_method(method).continues:
+    policy = start_policy(data, reference, head, settings.seed)
+    if known is not None and known.solves and reference.left_out is None:
+        solved = kernel_reference(data, head, settings, sample_weight=sample_weight)
+        state = policy.state_dict()
+        training = Training(Selector(None), state, state, notes=solved.notes)
+        assert solved.policy is not None
+        return judged(
+            solved.policy, name, training, objective, data, reference, groups, settings, head
+        )
+    if known is not None and not known.continues:
         return _reference_as_method(name, groups, policy, reference, objective, data)
     rows = training_rows(data, "train", reference.logits, sample_weight)
-    score = _scorer(data, groups, reference.logits, settings)
+    score = scorer(data, groups, reference.logits, settings)
     start = score_logits(reference.logits, data, groups)
     training = train(
         policy,
@@ -291,11 +239,56 @@ def train_method(
     policy.load_state_dict(training.selected_state)
     notes = list(training.notes)
     if training.selector.fell_back:
-        notes.append(
-            "no gain found: no epoch within tolerance beat the reference's privileged mAP on "
-            "validation, so the reference is returned."
-        )
+        notes.append(NO_GAIN)
     return FittedMethod(name, groups, policy, training, objective, notes)
+
+
+def _train_cross_fitted(
+    data: MultiLabelData,
+    reference: Reference,
+    groups: LabelGroups,
+    method: str,
+    settings: TrainingSettings,
+    *,
+    preset: str,
+    options: Mapping[str, Any],
+    head: HeadSettings,
+    sample_weight: NDArray[np.float64] | None,
+    on_epoch: EpochCallback | None,
+    checkpoint: Checkpoint | None,
+) -> FittedMethod:
+    """Train a method that needs a closed form; the reference judges what came of it."""
+    closed_form = reference
+    if reference.left_out is None:
+        closed_form = kernel_reference(data, head, settings, sample_weight=sample_weight)
+    fitted = train_cross_fitted(
+        data,
+        reference,
+        closed_form,
+        head,
+        settings,
+        lambda found: make_objective(method, groups, preset, competition=found, **options),
+        scorer(data, groups, None, settings),
+        sample_weight=sample_weight,
+        on_epoch=on_epoch,
+        checkpoint=checkpoint,
+    )
+    told = [] if closed_form is reference else closed_form.notes
+    training = replace(fitted.training, notes=[*told, *fitted.notes, *fitted.training.notes])
+    # It holds these, with a weight that validation rows gave them; another network it replaces.
+    holds_reference = closed_form is reference or reference.policy is None
+    return judged(
+        fitted.policy,
+        method,
+        training,
+        fitted.objective,
+        data,
+        reference,
+        groups,
+        settings,
+        head,
+        holds_reference=holds_reference,
+    )
 
 
 def fit_decisions(
@@ -352,74 +345,6 @@ def _build_objective(
     return make_objective(method, groups, preset, label_counts=counts, **options)
 
 
-def new_policy(
-    data: MultiLabelData, head: HeadSettings, seed: int, *, residual: bool = False
-) -> Policy:
-    """Return an untrained policy for a data set, its scaling taken from the training rows."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        policy = Policy(data.n_features, data.n_labels, head, residual=residual)
-    if isinstance(policy.scaling, Scaling):
-        mean, deviation = feature_moments(data.features, data.rows("train"))
-        policy.scaling.mean.copy_(torch.from_numpy(mean))
-        policy.scaling.scale.copy_(torch.from_numpy(deviation))
-    return policy
-
-
-def start_policy(
-    data: MultiLabelData, reference: Reference, head: HeadSettings, seed: int
-) -> Policy:
-    """Return a policy that scores exactly like the reference: its copy, or a residual at zero."""
-    if reference.policy is None:
-        return new_policy(data, head, seed, residual=True)
-    return _with_state(reference.policy, reference.policy.state_dict())
-
-
-def training_rows(
-    data: MultiLabelData,
-    split: str,
-    reference_logits: Scores | None = None,
-    sample_weight: NDArray[np.float64] | None = None,
-) -> TrainingRows:
-    """Return the rows of a split, with reference logits (n, L) and sample weights (n,) at hand."""
-    rows = data.rows(split)
-    return TrainingRows(
-        data.features,
-        data.targets,
-        rows,
-        reference_logits,
-        None if sample_weight is None else sample_weight[rows],
-    )
-
-
-def score_logits(logits: Scores, data: MultiLabelData, groups: LabelGroups) -> ValidationScores:
-    """Validation scores of logits (n, L), a block of labels at a time."""
-    rows = data.rows("validation")
-    ap = precision_by_label(scores_by_label(logits, rows), data.targets[rows])
-    return ValidationScores.from_ap(ap, groups)
-
-
-def _scorer(
-    data: MultiLabelData,
-    groups: LabelGroups,
-    reference_logits: Scores | None,
-    settings: TrainingSettings,
-) -> Callable[[Policy], ValidationScores]:
-    rows = training_rows(data, "validation", reference_logits)
-    if settings.sampled_labels:
-        few = data.targets[rows.rows]
-
-        def in_blocks(policy: Policy) -> ValidationScores:
-            score = LabelScores(policy, data.features, rows.rows, reference_logits)
-            return ValidationScores.from_ap(precision_by_label(score, few), groups)
-
-        return in_blocks
-    targets = data.targets_of(rows.rows)
-    return lambda policy: ValidationScores.from_logits(
-        predict_logits(policy, rows), targets, groups
-    )
-
-
 def _reference_as_method(
     name: str,
     groups: LabelGroups,
@@ -433,29 +358,6 @@ def _reference_as_method(
         Selector(score_logits(reference.logits, data, groups)), state, state
     )
     return FittedMethod(name, groups, policy, training, objective, [])
-
-
-def _with_state(policy: Policy, state: Mapping[str, torch.Tensor]) -> Policy:
-    other = copy.deepcopy(policy)
-    other.load_state_dict(state)
-    return other
-
-
-def feature_moments(
-    features: Features, rows: NDArray[np.int64]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Mean and deviation of each column over rows, in blocks; a constant column has scale 1."""
-    sums = np.zeros((2, features.shape[1]))
-    size = block_rows(features.shape[1])
-    own = rows[share(len(rows))]
-    for start in range(0, len(own), size):
-        block = np.asarray(feature_rows(features, own[start : start + size]), dtype=np.float64)
-        sums += block.sum(0), (block**2).sum(0)
-    total, squares = sum_over_processes(torch.from_numpy(sums)).numpy()
-    mean = total / len(rows)
-    deviation = np.sqrt(np.maximum(squares / len(rows) - mean**2, 0))
-    constant = deviation <= 1e-6 * np.maximum(np.abs(mean), 1e-6)
-    return mean.astype(np.float32), np.where(constant, 1, deviation).astype(np.float32)
 
 
 def _untrainable_labels(data: MultiLabelData) -> list[str]:

@@ -44,22 +44,35 @@ class LabelScores:
         self._last = policy.last_layer
         self._rows = rows
         self._reference = reference_logits if policy.residual else None
+        self._reference_weight = 1.0 if policy.base is None else float(policy.reference_weight)
         device = self._last.weight.device
         self._hidden = torch.empty(len(rows), self._last.in_features, device=device)
+        self._base, self._base_weight = policy.base, 0.0
+        if policy.base is not None:
+            self._bumps = torch.empty(len(rows), len(policy.base.landmarks), device=device)
+            self._base_weight = float(policy.base_weight)
         size = block_rows(max(int(features.shape[1]), self._last.in_features))
         for start in range(0, len(rows), size):
             block = feature_rows(features, rows[start : start + size])
             inputs = torch.from_numpy(np.asarray(block, dtype=np.float32))
-            self._hidden[start : start + size] = policy.hidden(inputs.to(device))
+            inputs = inputs.to(device)
+            self._hidden[start : start + size] = policy.hidden(inputs)
+            if policy.base is not None:
+                self._bumps[start : start + size] = policy.base.bumps(inputs)
 
     @torch.no_grad()
     def __call__(self, labels: slice) -> NDArray[np.float32]:
         """Logits (m, labels of the block), float32."""
         logits = F.linear(self._hidden, self._last.weight[labels], self._last.bias[labels])
+        if self._base is not None:
+            base = torch.addmm(
+                self._base.intercept[labels], self._bumps, self._base.coefficients[:, labels]
+            )
+            logits = logits + self._base_weight * base
         scores: NDArray[np.float32] = logits.cpu().numpy()
         if self._reference is not None:
             numbers = np.arange(*labels.indices(self._last.out_features))
-            scores += scores_at(self._reference, self._rows, numbers)
+            scores += self._reference_weight * scores_at(self._reference, self._rows, numbers)
         return scores
 
 

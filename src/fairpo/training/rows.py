@@ -9,10 +9,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fairpo.data.base import Features, Targets, block_rows, dense_targets, feature_rows
+from fairpo.data.base import (
+    Features,
+    MultiLabelData,
+    Targets,
+    block_rows,
+    dense_targets,
+    feature_rows,
+)
 from fairpo.data.label_columns import targets_at
 from fairpo.models.head import Policy
-from fairpo.training.distributed import gather_rows, share
+from fairpo.training.distributed import gather_rows, share, sum_over_processes
 from fairpo.training.reference_scores import Scores, scores_at
 
 
@@ -85,3 +92,37 @@ def predict_logits(policy: Policy, rows: TrainingRows) -> NDArray[np.float32]:
         scores = policy(features, None if reference is None else reference.to(parameter))
         logits[start - own.start : block.stop - own.start] = scores.cpu().numpy()
     return gather_rows(logits, len(rows))
+
+
+def feature_moments(
+    features: Features, rows: NDArray[np.int64]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mean and deviation of each column over rows, in blocks; a constant column has scale 1."""
+    sums = np.zeros((2, features.shape[1]))
+    size = block_rows(features.shape[1])
+    own = rows[share(len(rows))]
+    for start in range(0, len(own), size):
+        block = np.asarray(feature_rows(features, own[start : start + size]), dtype=np.float64)
+        sums += block.sum(0), (block**2).sum(0)
+    total, squares = sum_over_processes(torch.from_numpy(sums)).numpy()
+    mean = total / len(rows)
+    deviation = np.sqrt(np.maximum(squares / len(rows) - mean**2, 0))
+    constant = deviation <= 1e-6 * np.maximum(np.abs(mean), 1e-6)
+    return mean.astype(np.float32), np.where(constant, 1, deviation).astype(np.float32)
+
+
+def training_rows(
+    data: MultiLabelData,
+    split: str,
+    reference_logits: Scores | None = None,
+    sample_weight: NDArray[np.float64] | None = None,
+) -> TrainingRows:
+    """Return the rows of a split, with reference logits (n, L) and sample weights (n,) at hand."""
+    rows = data.rows(split)
+    return TrainingRows(
+        data.features,
+        data.targets,
+        rows,
+        reference_logits,
+        None if sample_weight is None else sample_weight[rows],
+    )

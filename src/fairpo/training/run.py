@@ -45,7 +45,6 @@ from fairpo.decisions import DecisionRule, DecisionSettings
 from fairpo.groups import LabelGroup, LabelGroups
 from fairpo.models.checkpoint import (
     CHECKSUMS,
-    load_weights,
     read_json,
     read_weights,
     verify_checksums,
@@ -54,7 +53,8 @@ from fairpo.models.checkpoint import (
     write_weights,
 )
 from fairpo.models.head import HeadSettings, Policy
-from fairpo.training.fit import FittedMethod, Reference
+from fairpo.training.fitted import FittedMethod
+from fairpo.training.reference import Reference
 from fairpo.training.settings import TrainingSettings
 
 CONFIG = "config.yaml"
@@ -455,16 +455,13 @@ def load(folder: str | Path) -> Run:
         ],
         config.n_labels,
     )
-    policy = Policy(config.n_features, config.n_labels, config.head, residual=config.residual)
-    load_weights(policy, folder / "model.safetensors")
-    policy.eval()
+    policy = _read_policy(folder / "model.safetensors", config, residual=config.residual)
     reference, logits = None, None
-    if config.residual:
-        logits = read_weights(folder / "reference.safetensors")["logits"].numpy()
+    path = folder / "reference.safetensors"
+    if "logits" in (stored := read_weights(path)):
+        logits = stored["logits"].numpy()
     else:
-        reference = Policy(config.n_features, config.n_labels, config.head)
-        load_weights(reference, folder / "reference.safetensors")
-        reference.eval()
+        reference = _read_policy(path, config, residual=False)
     made: dict[str, Any] = {}
     if (folder / FEATURES).is_file():
         made = read_json(folder / FEATURES)
@@ -480,6 +477,17 @@ def load(folder: str | Path) -> Run:
         tuple(FeatureName(*name) for name in made["names"]) if made.get("names") else None,
         made.get("backbone"),
     )
+
+
+def _read_policy(path: Path, config: RunConfig, *, residual: bool) -> Policy:
+    state = read_weights(path)
+    try:
+        policy = Policy.from_state(
+            state, config.n_features, config.n_labels, config.head, residual=residual
+        )
+    except RuntimeError as error:
+        raise file_error(path, f"does not fit the model its run describes ({error})") from error
+    return policy.eval()
 
 
 def _read_decisions(path: Path, n_labels: int) -> RunDecisions:

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from fairpo._checks import file_error, unknown_name, value_error
+from fairpo._checks import unknown_name, value_error
 from fairpo._optional import require
 from fairpo.generation.judges.judge import check_texts, verdicts_of_scores
 from fairpo.generation.texts import Text, text_key
-from fairpo.models.pretrained import adapters_from, not_loaded
+from fairpo.models.pretrained import load_with_tokenizer
 
 Join = Literal["text", "pair"]
 
@@ -119,26 +119,13 @@ class RewardModelJudge:
             transformers is not installed.
         """
         transformers = require("transformers", extra="generation", purpose="a reward model")
-        # No code that a model's folder brings is ever run, and no pickle is loaded.
-        where = {"local_files_only": not fetch, "trust_remote_code": False}
-        try:
-            model, loaded = transformers.AutoModelForSequenceClassification.from_pretrained(
-                name,
-                use_safetensors=True,
-                output_loading_info=True,
-                adapter_kwargs=adapters_from(fetch),
-                **where,
-            )
-            tokenizer = transformers.AutoTokenizer.from_pretrained(name, **where)
-        except Exception as error:  # transformers raises errors of many kinds here
-            raise not_loaded(name, fetch, error) from error
-        if loaded["missing_keys"]:
-            missing = ", ".join(sorted(loaded["missing_keys"])[:3])
-            raise file_error(
-                name,
-                f"is no reward model: it lacks {missing}, which would be random numbers",
-                "Give a model that was trained for sequence classification.",
-            )
+        model, tokenizer = load_with_tokenizer(
+            transformers.AutoModelForSequenceClassification,
+            name,
+            fetch=fetch,
+            lacks="no reward model",
+            do="Give a model that was trained for sequence classification.",
+        )
         return cls(model.to(device), tokenizer, **{"name": f"reward:{name}", **options})
 
     def compare(

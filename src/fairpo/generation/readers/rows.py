@@ -117,7 +117,7 @@ def _read_path(source: str, options: PairOptions) -> Table:
     if source.startswith(PREFIX) or is_saved_dataset(path):
         return _from_parts(source, open_parts(source, told))
     if not path.exists():
-        raise file_error(source, "does not exist", told.where_looked())
+        raise file_error(source, "does not exist", told.where_looked("--data-option root=DIR"))
     name = path.name.lower()
     if name.endswith((".jsonl", ".jsonl.gz")):
         rows, lines = read_json_lines(path)

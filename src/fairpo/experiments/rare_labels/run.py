@@ -1,0 +1,88 @@
+"""The suite from one call: sets in, page out, going on where it was stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import fairpo
+from fairpo._checks import file_error
+from fairpo._files import write_atomic
+from fairpo.experiments.pool import Processes, StudyProgress, uncounted
+from fairpo.experiments.rare_labels.conduct import conduct_parts, conduct_set
+from fairpo.experiments.rare_labels.figures import figures_of
+from fairpo.experiments.rare_labels.page import (
+    parts_page,
+    rare_labels_figures,
+    rare_labels_page,
+)
+from fairpo.experiments.rare_labels.suite import SOURCES, read_set
+from fairpo.models.checkpoint import hold, read_json, write_json
+
+ABOUT, PAGE, FIGURES = "about.json", "rare-labels.md", "rare-labels.json"
+
+
+def run_suite(
+    root: Path,
+    folder: Path,
+    names: Sequence[str] = tuple(SOURCES),
+    *,
+    design: bool = False,
+    overwrite: bool = False,
+    n_jobs: int = 1,
+    count: StudyProgress = uncounted,
+) -> Path:
+    """Train what is not there yet, judge, and write the page.
+
+    Parameters
+    ----------
+    root : Path
+        Where the sets lie.
+    folder : Path
+        Each training has a file in it; the page and the figures are written beside them.
+    names : sequence of str
+        Of :data:`~fairpo.experiments.rare_labels.suite.SOURCES`.
+    design : bool
+        Whether the parts of the method are shown instead, judged by rows of the training rows;
+        the test rows are not looked at.
+    overwrite : bool
+        Whether trainings that are there are made again.
+    n_jobs : int
+        Processes, each with one torch thread.
+    count : callable
+        Of trainings.
+
+    Returns
+    -------
+    Path of the page
+
+    Raises
+    ------
+    FairPOError
+        No such set, a file that is not there, or a folder of another question or version.
+    """
+    subjects = [read_set(name, root, design=design) for name in names]
+    folder.mkdir(parents=True, exist_ok=True)
+    with hold(folder / ".lock"):
+        about = {"version": fairpo.__version__, "design": design}
+        found = read_json(folder / ABOUT) if (folder / ABOUT).is_file() else about
+        if overwrite:
+            for path in folder.glob("*/**/*.safetensors"):
+                path.unlink()
+        elif found != about:
+            raise file_error(
+                folder / ABOUT,
+                f"is of trainings made with {found}, not {about}",
+                "Give another --out, or --overwrite.",
+            )
+        write_json(folder / ABOUT, about)
+        with Processes(n_jobs, count) as processes:
+            conduct = conduct_parts if design else conduct_set
+            sets = [
+                figures_of(conduct(subject, folder / subject.name, processes))
+                for subject in subjects
+            ]
+        write_json(folder / FIGURES, rare_labels_figures(sets))
+        page = parts_page(sets) if design else rare_labels_page(sets)
+        write_atomic(folder / PAGE, page.encode())
+    return folder / PAGE

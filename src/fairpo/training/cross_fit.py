@@ -1,0 +1,149 @@
+"""A network beside a closed-form reference, each judged by rows it was not fitted to.
+
+1. The closed form is fitted to the training rows; what it says of each from a fit to the others
+   tells which examples are confusing and what loss can be expected of it.
+2. A network is trained from scratch, its preferences and its group weights measured against that.
+3. The two, and the scores of a given model, are weighed by their likelihood on the validation rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fairpo.data.base import MultiLabelData, positive_counts
+from fairpo.models.head import HeadSettings, Policy
+from fairpo.objectives import Objective
+from fairpo.objectives.competition import Competition
+from fairpo.training.competition import measure_competition
+from fairpo.training.interpolation import interpolate
+from fairpo.training.loop import EpochCallback, Training, train
+from fairpo.training.new_policy import new_policy
+from fairpo.training.reference import Reference
+from fairpo.training.rows import TrainingRows, predict_logits
+from fairpo.training.selection import Selector, ValidationScores
+from fairpo.training.settings import TrainingSettings
+from fairpo.training.state import Checkpoint
+
+
+class CrossFitted(NamedTuple):
+    """What came of it.
+
+    Attributes
+    ----------
+    policy : Policy
+        The selected network and the closed form, weighed; a residual where the reference is scores.
+    training : Training
+        Of the network.
+    objective : Objective
+    notes : list of str
+    """
+
+    policy: Policy
+    training: Training
+    objective: Objective
+    notes: list[str]
+
+
+def train_cross_fitted(
+    data: MultiLabelData,
+    reference: Reference,
+    closed_form: Reference,
+    head: HeadSettings,
+    settings: TrainingSettings,
+    objective_for: Callable[[Competition], Objective],
+    score: Callable[[Policy], ValidationScores],
+    *,
+    sample_weight: NDArray[np.float64] | None = None,
+    on_epoch: EpochCallback | None = None,
+    checkpoint: Checkpoint | None = None,
+) -> CrossFitted:
+    """Train a network and weigh it.
+
+    Parameters
+    ----------
+    data : MultiLabelData
+        With a train and a validation split.
+    reference : Reference
+        Scores of a given model take part; a network, and the closed form itself, do not.
+    closed_form : Reference
+        With ``left_out``.
+    head : HeadSettings
+        Not ``per-label``.
+    settings : TrainingSettings
+        The network has the epochs and the learning rate of a reference.
+    objective_for : callable
+        Builds the objective.
+    score : callable
+        Scores the network on the validation rows.
+    sample_weight : float array, shape (n,), optional
+    on_epoch : callable, optional
+    checkpoint : Checkpoint, optional
+
+    Raises
+    ------
+    FairPOValueError
+        The head is ``per-label``.
+    """
+    rows = data.rows("train")
+    network = new_policy(data, head, settings.seed)
+    targets = data.targets_of(rows)
+    frequencies = (positive_counts(targets) + 0.5) / (len(rows) + 1)
+    network.start_at_frequencies(torch.from_numpy(frequencies).float())
+    assert closed_form.left_out is not None
+    objective = objective_for(measure_competition(closed_form.left_out, targets))
+    known = np.zeros((data.n_rows, data.n_labels), dtype=np.float32)
+    known[rows] = closed_form.left_out
+    weight = None if sample_weight is None else sample_weight[rows]
+    training = train(
+        network,
+        objective,
+        TrainingRows(data.features, data.targets, rows, known, weight),
+        settings,
+        epochs=settings.reference_epochs,
+        learning_rate=settings.reference_learning_rate,
+        score=score,
+        selector=Selector(None),
+        on_epoch=on_epoch,
+        checkpoint=checkpoint,
+    )
+    network.load_state_dict(training.selected_state)
+    given = reference if reference.policy is None else None
+    policy, note = _weighed(network, closed_form, given, data)
+    return CrossFitted(policy, training, objective, [note])
+
+
+@torch.no_grad()
+def _weighed(
+    network: Policy, closed_form: Reference, given: Reference | None, data: MultiLabelData
+) -> tuple[Policy, str]:
+    """One policy of a network, a closed form and given scores; and the weights, told."""
+    assert closed_form.policy is not None
+    assert closed_form.policy.base is not None
+    base = closed_form.policy.base
+    policy = Policy(
+        data.n_features,
+        data.n_labels,
+        network.settings,
+        residual=given is not None,
+        n_landmarks=len(base.landmarks),
+    ).eval()
+    assert policy.base is not None
+    policy.load_state_dict(network.state_dict(), strict=False)
+    policy.base.load_state_dict(base.state_dict())
+    rows = data.rows("validation")
+    models = {
+        "network": predict_logits(network, TrainingRows(data.features, data.targets, rows)),
+        "kernel ridge": np.asarray(closed_form.logits[rows]),
+    }
+    if given is not None:
+        models["given scores"] = np.asarray(given.logits[rows])
+    found = interpolate(list(models.values()), data.targets_of(rows))
+    own, of_base, *of_given = found.weights
+    policy.interpolate(own, of_base, torch.from_numpy(found.shift).float(), *of_given)
+    told = ", ".join(f"{name} {each:.2f}" for name, each in zip(models, found.weights, strict=True))
+    return policy, f"weights of the logits, by likelihood on the validation rows: {told}."
