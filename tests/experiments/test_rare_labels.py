@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -109,11 +110,13 @@ def test_the_suite_runs_goes_on_and_its_figures_are_those_of_the_scores(root, qu
     written = {path: path.stat().st_mtime_ns for path in folder.glob("**/*.safetensors")}
     gone = next(path for path in written if path.name.startswith("soap") and "final" in path.name)
     gone.unlink()
+    (folder / "small.json").unlink()
     run.run_suite(root, folder, ["small"])
     for path, time in written.items():
         assert (path.stat().st_mtime_ns == time) == (path != gone)
     figures = json.loads((folder / run.FIGURES).read_text())["sets"]["small"]
     assert set(figures["settings"]) >= {"ridge", "bce", "soap", "bce-reweighted"}
+    assert "resampled" not in figures
 
     subject = read_set("small", root, design=False)
     bench = conduct.Bench(subject, folder / "small", {})
@@ -124,6 +127,29 @@ def test_the_suite_runs_goes_on_and_its_figures_are_those_of_the_scores(root, qu
     ]
     expected = 100 * np.mean([np.nanmean(each[subject.groups.privileged]) for each in ap])
     assert figures["means"]["fairpo-crossfit"]["map/privileged"] == pytest.approx(expected)
+
+
+def test_a_set_that_is_judged_needs_neither_its_data_nor_its_trainings(root, quick, tmp_path):
+    folder = tmp_path / "out"
+    text = run.run_suite(root, folder, ["small"]).read_text()
+    shutil.rmtree(folder / "small")
+    (root / "small.npz").unlink()
+    assert run.run_suite(root, folder, ["small"]).read_text() == text
+    (folder / "small.json").write_text('{"name": "small"}')
+    with pytest.raises(FairPOError, match=r"small\.json.*does not hold the figures"):
+        run.run_suite(root, folder, ["small"])
+
+
+def test_overwriting_trains_the_named_sets_again(root, quick, tmp_path):
+    folder = tmp_path / "out"
+    run.run_suite(root, folder, ["small"])
+    other = folder / "other" / "bce.safetensors"
+    other.parent.mkdir()
+    other.write_bytes(b"of another set")
+    written = {path: path.stat().st_mtime_ns for path in (folder / "small").glob("*.safetensors")}
+    run.run_suite(root, folder, ["small"], overwrite=True)
+    assert all(path.stat().st_mtime_ns > time for path, time in written.items())
+    assert other.is_file()
 
 
 def test_the_parts_of_the_method_are_shown_without_tuning(root, quick, tmp_path):
@@ -155,6 +181,6 @@ def test_sets_and_rows_are_drawn_for_the_interval_over_sets(root, quick, tmp_pat
     assert alone.low <= alone.value <= alone.high
     from dataclasses import replace
 
-    far = replace(found, resampled=found.resampled + 50)
+    far = replace(found, resampled=tuple(value + 50 for value in found.resampled))
     wide = over_sets([found, far])
     assert wide.high - wide.low > 40

@@ -53,7 +53,7 @@ def reproduce(
     over batches, each under its name. Other data have their rarest fifth of labels privileged.
 
     rare-labels is our own question instead: eight sets, every baseline tuned, one default of ours.
-    It writes rare-labels.md and .json, and goes on where it was stopped.
+    It writes rare-labels.md, .json and .png, and goes on where it was stopped.
     """
     if benchmark == "rare-labels":
         _rare_labels(data, out, sets, jobs, design=design, overwrite=overwrite, as_json=as_json)
@@ -93,11 +93,14 @@ def _rare_labels(
     overwrite: bool,
     as_json: bool,
 ) -> None:
+    from fairpo._files import write_atomic
     from fairpo.cli.show import print_json, study_bars
     from fairpo.experiments.pool import cores
-    from fairpo.experiments.rare_labels.run import FIGURES, run_suite
+    from fairpo.experiments.rare_labels.run import FIGURES, PICTURE, run_suite
     from fairpo.experiments.rare_labels.suite import SOURCES
     from fairpo.models.checkpoint import read_json
+    from fairpo.report.figures import rendered
+    from fairpo.report.own_rows import own_rows
 
     names = list(SOURCES) if sets is None else [name.strip() for name in sets.split(",")]
     options.set_threads(1)
@@ -111,8 +114,11 @@ def _rare_labels(
             n_jobs=cores() if jobs is None else jobs,
             count=count,
         )
+    figures = read_json(out / FIGURES)
+    if not design:
+        write_atomic(out / PICTURE, rendered(own_rows(figures), "png"))
     if as_json:
-        print_json(read_json(out / FIGURES))
+        print_json(figures)
         return
     print(page.read_text())
     print(f"{page}")

@@ -57,26 +57,23 @@ def write_figures(folder: Path, kind: Literal["svg", "png"], out: Path | None = 
 def draw(metrics: dict[str, Any], kind: Literal["svg", "png"]) -> Iterable[tuple[str, bytes]]:
     """Name and content of the file of each picture."""
     for name, chart in _charts(metrics).items():
-        spec = json.dumps(_sized(name, chart), allow_nan=False)
-        version = ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
-        if kind == "svg":
-            content = vl_convert.vegalite_to_svg(spec, vl_version=version).encode()
-        else:
-            content = vl_convert.vegalite_to_png(spec, vl_version=version, scale=_SCALE)
-        yield f"{_file_name(name)}.{kind}", content
+        width = NARROW if name.startswith(_SIDE_BY_SIDE) else WIDTH
+        yield f"{_file_name(name)}.{kind}", rendered(chart, kind, width=width)
+
+
+def rendered(chart: Any, kind: Literal["svg", "png"], **size: int) -> bytes:
+    """The chart on white, at a width of its own where one is given."""
+    spec = json.dumps({**chart.to_dict(validate=False), **size, "background": "white"})
+    version = ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
+    if kind == "svg":
+        return vl_convert.vegalite_to_svg(spec, vl_version=version).encode()
+    return vl_convert.vegalite_to_png(spec, vl_version=version, scale=_SCALE)
 
 
 def _charts(metrics: dict[str, Any]) -> dict[str, alt.TopLevelMixin]:
     if is_language_models(metrics):
         return language_charts(metrics)
     return variants_charts(metrics) if "variants" in metrics else comparison_charts(metrics)
-
-
-def _sized(name: str, chart: Any) -> dict[str, Any]:
-    """The chart at a width of its own, on white."""
-    width = NARROW if name.startswith(_SIDE_BY_SIDE) else WIDTH
-    spec: dict[str, Any] = chart.to_dict(validate=False)
-    return {**spec, "width": width, "background": "white"}
 
 
 def _file_name(name: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ from fairpo._checks import build_settings
 from fairpo.data.base import MultiLabelData, feature_rows
 from fairpo.experiments.rare_labels.soap import train_soap
 from fairpo.experiments.rare_labels.suite import RareLabelSet
-from fairpo.experiments.rare_labels.trials import OURS, RIDGE, SOAP, settings_of
+from fairpo.experiments.rare_labels.trials import OURS, PAPER, RIDGE, SOAP, settings_of
 from fairpo.experiments.references import holds_reference, read_reference, write_reference
 from fairpo.metrics import average_precision
 from fairpo.models.checkpoint import read_metadata, read_weights, write_weights
@@ -222,11 +222,21 @@ def _continued(bench: Bench, unit: Unit, data: MultiLabelData, settings: dict[st
     return _trained(bench, unit, data, reference, training, options)
 
 
+def _paper(bench: Bench, unit: Unit, data: MultiLabelData, settings: dict[str, Any]) -> Any:
+    """Where the paper's form ends, from cross-entropy as it comes."""
+    bench = replace(bench, references={unit.head: 0})
+    training, head = _settings(bench, unit, settings)
+    reference = read_reference(bench.reference_path(unit), data, head, training)
+    fitted = train_method(data, reference, bench.subject.groups, unit.method, training)
+    return _scores(fitted.last_policy(), data), {"epochs": len(fitted.training.epochs)}
+
+
 _TRAINED = {
     RIDGE: _ridge,
     REFERENCE: _reference,
     SOAP: _soap,
     OURS: _ours,
+    PAPER: _paper,
     CLOSED_FORM: _closed_form,
 }
 

@@ -9,7 +9,15 @@ from pathlib import Path
 from fairpo.experiments.pool import Processes
 from fairpo.experiments.rare_labels.bench import Bench, Unit, run_unit
 from fairpo.experiments.rare_labels.suite import RareLabelSet
-from fairpo.experiments.rare_labels.trials import CONTINUED, HEADS, N_TRIALS, OURS, RIDGE, VARIANTS
+from fairpo.experiments.rare_labels.trials import (
+    CONTINUED,
+    HEADS,
+    N_TRIALS,
+    OURS,
+    PAPER,
+    RIDGE,
+    VARIANTS,
+)
 from fairpo.objectives.catalogue import CLOSED_FORM, REFERENCE
 from fairpo.training.selection import ValidationScores
 
@@ -19,6 +27,9 @@ TOLERANCE = 0.005
 
 UNTUNED = f"{REFERENCE}, as it comes"
 """The reference with the settings that fairpo has for it."""
+
+PAPER_LAST = f"{PAPER}, last epoch"
+"""Where the paper's form ends, whatever selection would save."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +98,7 @@ def conduct_set(subject: RareLabelSet, folder: Path, processes: Processes) -> Ch
     floor = scores[best_reference].non_privileged - TOLERANCE
     tried = {m: [u for head in HEADS for u in _trials(subject, m, head)] for m in CONTINUED}
     _run(bench, [unit for units in tried.values() for unit in _flat(units)], processes)
+    finals[PAPER_LAST] = _finals(Unit(PAPER, "mlp"))
     for method, each in tried.items():
         finals[method] = _finals(max(each, key=lambda units: _goal(bench.scores(units), floor))[0])
     _run(bench, _flat(finals.values()), processes)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
 
+from fairpo._checks import file_error
 from fairpo.decisions import DecisionRule, DecisionSettings
 from fairpo.experiments.rare_labels.bench import Bench, Unit
 from fairpo.experiments.rare_labels.conduct import UNTUNED, Chosen
 from fairpo.experiments.rare_labels.trials import OURS
 from fairpo.metrics import BootstrapResult, bootstrap_metrics, percentile_interval
+from fairpo.models.checkpoint import read_json, write_json
 from fairpo.objectives.catalogue import CLOSED_FORM
 
 METRICS = ("map", "sample_f1", "label_accuracy", "exact_match")
@@ -21,7 +25,8 @@ GROUPS = ("privileged", "non_privileged")
 _REPLICATES = 10_000
 
 
-class Difference(NamedTuple):
+@dataclass(frozen=True)
+class Difference:
     """A difference in points with its 95% interval."""
 
     value: float
@@ -35,7 +40,14 @@ class SetFigures:
 
     Parameters
     ----------
-    chosen : Chosen
+    name : str
+    n_labels, n_privileged : int
+    notes : tuple of str
+        What became of labels with few positives.
+    best_baseline, best_reference : str
+        Chosen on validation rows.
+    settings : dict from method to dict
+        Those chosen, and ``head`` where it was.
     means : dict from method to dict
         Of ``<metric>/<group>``: mean over seeds, in points.
     against_baseline, against_reference, against_closed_form : dict
@@ -43,7 +55,7 @@ class SetFigures:
         cross-entropy, and less the closed form it starts from.
     by_run : list of Difference
         Privileged mAP of each of our runs less that of its own reference.
-    resampled : float64 array, shape (n_resamples,)
+    resampled : tuple of float, one a resample
         Privileged mAP less the best baseline's, moved onto its estimate; for intervals over sets.
     seconds : dict from method to float
         Of training, means over seeds; tuning not counted.
@@ -52,15 +64,37 @@ class SetFigures:
         ``left_out``, means over seeds.
     """
 
-    chosen: Chosen
+    name: str
+    n_labels: int
+    n_privileged: int
+    notes: tuple[str, ...]
+    best_baseline: str
+    best_reference: str
+    settings: dict[str, dict[str, Any]]
     means: dict[str, dict[str, float]]
     against_baseline: dict[str, Difference]
     against_reference: dict[str, Difference]
     against_closed_form: dict[str, Difference]
     by_run: list[Difference]
-    resampled: NDArray[np.float64]
+    resampled: tuple[float, ...]
     seconds: dict[str, float]
     own_rows: dict[str, dict[str, dict[str, float]]]
+
+    @classmethod
+    def read(cls, path: Path) -> SetFigures:
+        """Read what :meth:`write` wrote; a broken file is refused by name."""
+        try:
+            return _RECORD.validate_python(read_json(path))
+        except ValidationError as error:
+            told = f"does not hold the figures of a set ({error.errors()[0]['msg']})"
+            raise file_error(path, told, "Delete it, and its set is judged again.") from error
+
+    def write(self, path: Path) -> None:
+        """Write as JSON."""
+        write_json(path, _RECORD.dump_python(self, mode="json"))
+
+
+_RECORD = TypeAdapter(SetFigures)
 
 
 def figures_of(chosen: Chosen, n_resamples: int = 1000) -> SetFigures:
@@ -89,7 +123,13 @@ def figures_of(chosen: Chosen, n_resamples: int = 1000) -> SetFigures:
     estimate = float((ours.values.mean(0) - best.values.mean(0))[key])
     drawn = (ours.resampled.mean(0) - best.resampled.mean(0))[key]
     return SetFigures(
-        chosen,
+        bench.subject.name,
+        bench.subject.groups.n_labels,
+        len(bench.subject.groups.privileged),
+        bench.subject.notes,
+        chosen.best_baseline,
+        chosen.best_reference,
+        {method: _told_settings(bench, units[0]) for method, units in chosen.finals.items()},
         {
             method: dict(zip(result.keys, (100 * result.values.mean(0)).tolist(), strict=True))
             for method, result in found.items()
@@ -101,7 +141,7 @@ def figures_of(chosen: Chosen, n_resamples: int = 1000) -> SetFigures:
             _differences(ours.run(place), solved.run(place))["map/privileged"]
             for place in range(len(ours.values))
         ],
-        100 * (drawn - np.nanmean(drawn) + estimate),
+        tuple((100 * (drawn - np.nanmean(drawn) + estimate)).round(3).tolist()),
         {
             method: float(np.mean([bench.read(unit).about["seconds"] for unit in units]))
             for method, units in chosen.finals.items()
@@ -120,7 +160,7 @@ def over_sets(sets: Sequence[SetFigures], seed: int = 0) -> Difference:
     averaged within it.
     """
     generator = np.random.default_rng(seed)
-    resampled = np.stack([each.resampled for each in sets])
+    resampled = np.array([each.resampled for each in sets])
     places = generator.integers(len(sets), size=(_REPLICATES, len(sets)))
     draws = generator.integers(resampled.shape[1], size=places.shape)
     low, high = percentile_interval(resampled[places, draws].mean(1))
@@ -128,9 +168,20 @@ def over_sets(sets: Sequence[SetFigures], seed: int = 0) -> Difference:
     return Difference(float(value), float(low), float(high))
 
 
+def summary(sets: Sequence[SetFigures]) -> dict[str, Any]:
+    """Return the figures of all sets, without their resamples."""
+    records = {each.name: _RECORD.dump_python(each, exclude={"resampled"}) for each in sets}
+    return {"over_sets": asdict(over_sets(sets)), "sets": records}
+
+
 def time_ratio(figures: SetFigures) -> float:
     """Time of our training, closed form included, over that of cross-entropy."""
     return figures.seconds[OURS] / figures.seconds[UNTUNED]
+
+
+def _told_settings(bench: Bench, unit: Unit) -> dict[str, Any]:
+    settings: dict[str, Any] = bench.read(unit).about["settings"]
+    return {"head": unit.head, **settings} if unit.head else settings
 
 
 def _told(chosen: Chosen, method: str, which: str) -> dict[str, float]:

@@ -10,16 +10,13 @@ from fairpo._checks import file_error
 from fairpo._files import write_atomic
 from fairpo.experiments.pool import Processes, StudyProgress, uncounted
 from fairpo.experiments.rare_labels.conduct import conduct_parts, conduct_set
-from fairpo.experiments.rare_labels.figures import figures_of
-from fairpo.experiments.rare_labels.page import (
-    parts_page,
-    rare_labels_figures,
-    rare_labels_page,
-)
-from fairpo.experiments.rare_labels.suite import SOURCES, read_set
+from fairpo.experiments.rare_labels.figures import SetFigures, figures_of, summary
+from fairpo.experiments.rare_labels.page import parts_page, rare_labels_page
+from fairpo.experiments.rare_labels.suite import SOURCES, known_set, read_set
 from fairpo.models.checkpoint import hold, read_json, write_json
 
 ABOUT, PAGE, FIGURES = "about.json", "rare-labels.md", "rare-labels.json"
+PICTURE = "rare-labels.png"
 
 
 def run_suite(
@@ -33,6 +30,8 @@ def run_suite(
     count: StudyProgress = uncounted,
 ) -> Path:
     """Train what is not there yet, judge, and write the page.
+
+    A set that is judged has its figures in ``<set>.json``, and is not trained again.
 
     Parameters
     ----------
@@ -61,28 +60,38 @@ def run_suite(
     FairPOError
         No such set, a file that is not there, or a folder of another question or version.
     """
-    subjects = [read_set(name, root, design=design) for name in names]
+    for name in names:
+        known_set(name)
     folder.mkdir(parents=True, exist_ok=True)
     with hold(folder / ".lock"):
         about = {"version": fairpo.__version__, "design": design}
         found = read_json(folder / ABOUT) if (folder / ABOUT).is_file() else about
         if overwrite:
-            for path in folder.glob("*/**/*.safetensors"):
-                path.unlink()
+            _clear(folder, names)
         elif found != about:
             raise file_error(
                 folder / ABOUT,
                 f"is of trainings made with {found}, not {about}",
                 "Give another --out, or --overwrite.",
             )
+        judged = {name: folder / f"{name}.json" for name in names}
+        left = [name for name, path in judged.items() if not path.is_file()]
+        subjects = [read_set(name, root, design=design) for name in left]
         write_json(folder / ABOUT, about)
         with Processes(n_jobs, count) as processes:
             conduct = conduct_parts if design else conduct_set
-            sets = [
-                figures_of(conduct(subject, folder / subject.name, processes))
-                for subject in subjects
-            ]
-        write_json(folder / FIGURES, rare_labels_figures(sets))
+            for subject in subjects:
+                chosen = conduct(subject, folder / subject.name, processes)
+                figures_of(chosen).write(judged[subject.name])
+        sets = [SetFigures.read(path) for path in judged.values()]
+        write_json(folder / FIGURES, summary(sets))
         page = parts_page(sets) if design else rare_labels_page(sets)
         write_atomic(folder / PAGE, page.encode())
     return folder / PAGE
+
+
+def _clear(folder: Path, names: Sequence[str]) -> None:
+    for name in names:
+        (folder / f"{name}.json").unlink(missing_ok=True)
+        for path in (folder / name).glob("**/*.safetensors"):
+            path.unlink()

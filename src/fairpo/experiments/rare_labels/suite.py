@@ -57,6 +57,13 @@ class RareLabelSet:
         return self.folds[0]
 
 
+def known_set(name: str) -> str:
+    """Return the file of a set; an unknown name is refused."""
+    if name not in SOURCES:
+        raise unknown_name("set", name, tuple(SOURCES), of="sets of the suite")
+    return SOURCES[name]
+
+
 def read_set(name: str, root: Path, *, design: bool) -> RareLabelSet:
     """Read a set, and keep the labels that can be trained and judged.
 
@@ -75,9 +82,7 @@ def read_set(name: str, root: Path, *, design: bool) -> RareLabelSet:
     FairPOError
         No such set, or its file is not there.
     """
-    if name not in SOURCES:
-        raise unknown_name("set", name, tuple(SOURCES), of="sets of the suite")
-    source = SOURCES[name]
+    source = known_set(name)
     data = load_data(source if source == "digits" else str(root / source))
     if design:
         data = _held_out(data)

@@ -13,6 +13,8 @@ N_TRIALS = 10
 HEADS = ("linear", "mlp")
 RIDGE, SOAP, OURS = "ridge", "soap", "fairpo-crossfit"
 """Ridge regression on the features, and average precision by SOAP, stand outside the catalogue."""
+PAPER = "fairpo-dpo"
+"""The paper's form, shown at its last epoch: no baseline, for selection hides what it does."""
 CONTINUED = (
     "bce-continued",
     "bce-reweighted",
