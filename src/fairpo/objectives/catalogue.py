@@ -44,7 +44,8 @@ class Method:
     defaults : mapping
         Settings that go over the preset's and under the caller's.
     continues : bool
-        Whether training starts from the reference; false for a reference's own method.
+        Whether training starts from the reference, for some extra epochs; false for a reference's
+        own method and for one that is trained beside it.
     solves : bool
         Whether it is solved for in closed form.
     """
@@ -135,6 +136,7 @@ METHODS: dict[str, Method] = {
         "preferences across examples, cross-fitted against kernel ridge regression: the default",
         AcrossExamplesObjective,
         defaults={"privileged_weight": 3.0, "step_size": 1e-3},
+        continues=False,
     ),
 }
 
