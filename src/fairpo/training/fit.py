@@ -292,6 +292,11 @@ def _train_cross_fitted(
     )
 
 
+def most_epochs(method: str, settings: TrainingSettings) -> int:
+    """Return how many epochs a method is trained for at most; those of a reference from scratch."""
+    return settings.epochs if get_method(method).continues else settings.reference_epochs
+
+
 def _without_effect(method: str, settings: TrainingSettings) -> list[str]:
     """Tell what is set for training from a reference, which a network from scratch has not."""
     usual = TrainingSettings()
