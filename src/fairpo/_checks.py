@@ -73,8 +73,15 @@ def unknown_name(kind: str, name: object, known: Iterable[str], *, of: str) -> F
     return FairPOValueError(text)
 
 
-def build_settings(model: type[Model], values: dict[str, Any]) -> Model:
+def build_settings(model: type[Model], values: dict[str, Any], *, of: str = "") -> Model:
     """Validate ``values`` into a settings model; all faults come in one error.
+
+    Parameters
+    ----------
+    model : type
+    values : dict
+    of : str
+        Whose options they are to the user; those of the model when not given.
 
     Raises
     ------
@@ -85,17 +92,16 @@ def build_settings(model: type[Model], values: dict[str, Any]) -> Model:
     try:
         return model(**values)
     except ValidationError as error:
-        faults = [_settings_fault(model, dict(fault)) for fault in error.errors()]
+        faults = [_settings_fault(model, dict(fault), of) for fault in error.errors()]
         raise FairPOValueError("\n".join(faults)) from error
 
 
-def _settings_fault(model: type[BaseModel], fault: dict[str, Any]) -> str:
+def _settings_fault(model: type[BaseModel], fault: dict[str, Any], of: str) -> str:
     model, path = _innermost(model, fault["loc"])
     option = str(path[0]) if path else ""
     if fault["type"] == "extra_forbidden":
-        return str(
-            unknown_name("option", option, model.model_fields, of=f"options of {model.__name__}")
-        )
+        of = f"options of {of or model.__name__}"
+        return str(unknown_name("option", option, model.model_fields, of=of))
     if option not in model.model_fields:  # a rule between options: its own words are complete
         return f"{model.__name__}: {fault['msg'].removeprefix('Value error, ')}"
     must = fault["msg"].removeprefix("Input should be ").removeprefix("Value error, ")

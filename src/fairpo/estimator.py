@@ -71,8 +71,10 @@ class FairPOClassifier(MultiLabelEstimator):
         Share of the rows held out, stratified by label, to choose the epoch. Below 10 rows nothing
         is held out and the training rows choose.
     epochs : int, default 10
-        Extra budget of the method after the reference, where it starts from one.
+        Extra budget of the method after the reference, where it starts from one. The default
+        method does not: ``training_settings={"reference_epochs": 100}`` is for its network.
     learning_rate : float, default 5e-4
+        In these epochs; else ``reference_learning_rate``.
     batch_size : int, default 256
     hidden : tuple of int, default (256,)
         Widths of the hidden layers; ``()`` is a linear head.

@@ -158,6 +158,13 @@ def test_a_report_that_cannot_be_written_costs_no_figure(data, tmp_path):
             "overrides of fairpo-dpo must leave .* to all methods, got seed",
         ),
         ({"overrides": {"fairpo-dpo": {"epochs": 3}}}, "must leave .* to all methods, got epochs"),
+        (
+            {
+                "methods": ("bce", "fairpo-crossfit"),
+                "overrides": {"fairpo-crossfit": {"learning_rate": 0.1}},
+            },
+            "overrides of fairpo-crossfit must not have learning_rate.* got 0.1. Set reference_l",
+        ),
         ({"overrides": {"asl2": {"gamma_negative": 3}}}, "method 'asl2' is not among"),
         ({"overrides": {"fairpo-dpo": {"betta": 3}}}, "option 'betta' is not among"),
         ({"options": {"betta": 1}}, "option 'betta' is not among"),

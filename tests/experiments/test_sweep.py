@@ -70,6 +70,19 @@ def whole(tmp_path_factory):
     return sweep, folder, run(sweep, folder)
 
 
+def test_the_epochs_of_a_network_from_scratch_are_those_of_a_reference(tmp_path):
+    told = {**SETTINGS, "methods": ("fairpo-crossfit",), "tuning_seeds": (0, 1)}
+    sweep = Sweep(**{**told, "training": {"epochs": 1, "reference_epochs": 3, "patience": 3}})
+    ledger = Ledger(tmp_path)
+    ledger.make_folders()
+    bench = Bench(small(), "small", ledger)
+    url = f"sqlite:///{tmp_path / 'sweep.db'}"
+    searched = sweeping._Search.prepare(sweep, bench, url, uncounted)
+    steps = []
+    searched.train({}, lambda step, value: steps.append(step))
+    assert steps == [1, 2, 3, 4, 5, 6]
+
+
 # What is found
 
 

@@ -74,10 +74,10 @@ def test_all_faults_in_one_error():
     [
         ({"method": "fairpo-dop"}, "Did you mean 'fairpo-dpo'"),
         ({"preset": "paper-v3"}, "preset 'paper-v3' is not among"),
-        ({"method": "bce", "beta": 1.0}, "option 'beta' is not among the 1 options of BCESettings"),
+        ({"method": "bce", "beta": 1.0}, "option 'beta' is not among the 1 options of bce."),
         (
             {"method": "asl", "focusing": 1.0},
-            "option 'focusing' is not among the 3 options of Asym",
+            "option 'focusing' is not among the 3 options of asl.",
         ),
         ({"method": "bce-class-balanced", "effective_beta": 1.0}, "effective_beta must be less"),
         (

@@ -88,15 +88,23 @@ def test_without_preference_is_group_dro_with_a_constraint():
         ),
         (
             lambda g: make_objective("fairpo-dpo", g, betta=1),
-            r"option 'betta' is not among the \d+ options of FairPOSettings\. Did you mean 'beta'",
+            r"option 'betta' is not among the \d+ options of fairpo-dpo\. Did you mean 'beta'",
         ),
         (
             lambda g: make_objective("bce", g, beta=1),
-            "option 'beta' is not among the 1 options of BCESettings",
+            r"option 'beta' is not among the 1 options of bce\.",
+        ),
+        (
+            lambda g: objective("fairpo-crossfit", g, beta=1),
+            r"option 'beta' is not among the 4 options of fairpo-crossfit\.",
+        ),
+        (
+            lambda g: make_objective("fairpo-dpo", g, preference="cpo"),
+            "preference must not be set for fairpo-dpo, got 'cpo'",
         ),
         (
             lambda g: make_objective("focal", g, clip=0.1),
-            r"option 'clip' is not among the 2 options of FocalSettings. Known: focusing, pos",
+            r"option 'clip' is not among the 2 options of focal. Known: focusing, pos",
         ),
         (
             lambda g: make_objective("asl", g, gamma_negative=-1),
@@ -161,6 +169,7 @@ def test_accepts():
     assert [name for name in method_names() if not get_method(name).continues] == [
         "bce",
         "kernel-ridge",
+        *(name for name in method_names() if name.startswith("fairpo-crossfit")),
     ]
 
 

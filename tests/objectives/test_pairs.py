@@ -267,7 +267,7 @@ def test_gradcheck(method):
             lambda: make_pair_objective("fairpo-dpo", GROUPS, loss_type="ipo"),
             "loss_type must be 'sigmoid', got 'ipo'.*bound of Eq. 21",
         ),
-        (lambda: make_pair_objective("dpo", GROUPS, betta=1), "option 'betta' is not among"),
+        (lambda: make_pair_objective("dpo", GROUPS, betta=1), "options of dpo. Did you mean 'b"),
         (
             lambda: make_pair_objective("fairpo-dpo/fixed-weights", GROUPS, weight_rule="raw"),
             "weight_rule must not be set for",

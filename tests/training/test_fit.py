@@ -279,6 +279,30 @@ def test_a_closed_form_reference_is_the_start_of_cross_fitting(data, groups):
     assert same(first.state_dict(), second.state_dict())
 
 
+def test_what_has_no_effect_on_a_network_from_scratch_is_told(data, groups):
+    reference = make_reference("kernel-ridge", data, HEAD, SHORT)
+    usual, longer, faster = (
+        train_method(
+            data,
+            reference,
+            groups,
+            "fairpo-crossfit",
+            TrainingSettings(**{"reference_epochs": 2, "batch_size": 64, **settings}),
+            head=HEAD,
+        )
+        for settings in ({}, {"epochs": 3, "learning_rate": 0.1}, {"reference_learning_rate": 0.1})
+    )
+    told = "has no effect on fairpo-crossfit, whose network does not start from the reference: set "
+    assert longer.notes[:2] == [
+        f"epochs=3 {told}reference_epochs.",
+        f"learning_rate=0.1 {told}reference_learning_rate.",
+    ]
+    assert longer.notes[2:] == usual.notes
+    assert same(longer.last_policy().state_dict(), usual.last_policy().state_dict())
+    assert not any("no effect" in note for note in faster.notes)
+    assert not same(faster.last_policy().state_dict(), usual.last_policy().state_dict())
+
+
 def test_given_scores_take_part_and_are_never_ignored(data, groups):
     rng = np.random.default_rng(0)
     truth = np.where(data.targets == 1, 3.0, -3.0) + rng.normal(size=data.targets.shape)

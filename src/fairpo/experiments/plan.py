@@ -173,6 +173,13 @@ def _check_override(method: str, own: dict[str, Any], methods: tuple[str, ...]) 
             got=", ".join(own),
             do="Such as reference_learning_rate, in training.",
         )
+    if "learning_rate" in own and get_method(method).cross_fits:
+        raise value_error(
+            f"overrides of {method}",
+            must="not have learning_rate: it is for methods that start from the reference",
+            got=own["learning_rate"],
+            do="Set reference_learning_rate, in training.",
+        )
     shared = sorted(_OF_ALL & own.keys())
     if shared:
         raise value_error(

@@ -20,6 +20,7 @@ from fairpo.objectives.catalogue import REFERENCE
 from fairpo.training.fit import (
     choose_groups,
     make_reference,
+    most_epochs,
     train_method,
 )
 from fairpo.training.fitted import FittedMethod
@@ -246,7 +247,7 @@ class SeedRunner:
             preset=plan.preset,
             options=plan.options_for(method),
             head=plan.head,
-            on_epoch=self._progress(f"{method} {self.seed}", training.epochs),
+            on_epoch=self._progress(f"{method} {self.seed}", most_epochs(method, training)),
             checkpoint=self._checkpoint("method"),
         )
         seconds = time.perf_counter() - start

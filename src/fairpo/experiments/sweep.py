@@ -28,7 +28,7 @@ from fairpo.experiments.trials import Bench, Trial
 from fairpo.groups import LabelGroups, parse_privileged
 from fairpo.models.checkpoint import CHECKSUMS, hold
 from fairpo.pareto import pareto_front
-from fairpo.training.fit import choose_groups, train_method
+from fairpo.training.fit import choose_groups, most_epochs, train_method
 from fairpo.training.loop import EpochCallback, none_if_nan
 from fairpo.training.selection import ValidationScores
 from fairpo.training.validation import score_logits
@@ -177,7 +177,7 @@ class _Search:
             frozenset(whole),
             sweep.given(),
             n_values=1 if sweep.objective == "constrained" else 2,
-            warmup=sweep.training_for(sweep.method).epochs // 4,
+            warmup=most_epochs(sweep.method, sweep.training_for(sweep.method)) // 4,
             seed=sweep.sampler_seed,
         )
         return cls(sweep, bench, groups, starts, store)
@@ -224,12 +224,13 @@ class _Search:
         for seed in sweep.tuning_seeds:
             training = plan.training_for(sweep.method).model_copy(update={"seed": seed})
             best.append(_BestEpoch(self.starts[seed], training.tolerance_points / 100))
-            show = self.bench.progress(f"{sweep.method} {seed}", training.epochs)
+            epochs = most_epochs(sweep.method, training)
+            show = self.bench.progress(f"{sweep.method} {seed}", epochs)
 
             def on_epoch(
                 record: dict[str, Any],
                 *,
-                first: int = (len(best) - 1) * training.epochs,
+                first: int = (len(best) - 1) * epochs,
                 show: EpochCallback = show,
             ) -> None:
                 show(record)

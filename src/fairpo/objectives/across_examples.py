@@ -20,7 +20,6 @@ from fairpo.objectives.group_objective import ObjectiveOutput, StepSums
 from fairpo.objectives.mean import improved_labels
 from fairpo.objectives.membership import Membership
 from fairpo.objectives.preference import diagnose, watch_no_pairs
-from fairpo.objectives.sample import LabelSample
 from fairpo.objectives.settings import GroupWeightSettings
 
 _LEAST_REST = 1e-3  # of the competition, where one row is nearly all of it
@@ -110,39 +109,25 @@ class AcrossExamplesObjective(Objective):
             names=groups.names,
         )
 
-    def sums(
-        self,
-        logits: Tensor,
-        targets: Tensor,
-        reference_logits: Tensor | None = None,
-        *,
-        entry_weight: Tensor | None = None,
-        first_row: int = 0,
-        step: int | None = None,
-        sample: LabelSample | None = None,
-    ) -> StepSums:
+    def sums_of(self, inputs: StepInputs) -> StepSums:
         """Sums of a part of a step; see :meth:`Objective.sums`. Terms: cross-entropy, pairs."""
-        if sample is not None:
+        if inputs.sample is not None:
             self.check_sampled()
-        inputs = StepInputs(logits, targets, reference_logits, entry_weight)
         columns = inputs.columns(self._entries)
         pairs = inputs.columns(self._pairs) @ self._pair_losses(inputs)
         signal = inputs.weights @ inputs.columns(self._improved)[0]
         return StepSums(
             torch.stack([columns @ (inputs.bce * inputs.weights).sum(0), pairs]),
-            self._counts(inputs),
-            logits.new_empty(2, 0),
+            self.counts_of(inputs),
+            inputs.logits.new_empty(2, 0),
             watch_no_pairs(signal),
         )
 
-    def known_counts(
-        self,
-        targets: Tensor,
-        entry_weight: Tensor | None = None,
-        sample: LabelSample | None = None,
-    ) -> Tensor:
+    def counts_of(self, inputs: StepInputs) -> Tensor:
         """What targets tell of the counts, which is all; see :meth:`Objective.known_counts`."""
-        return self._counts(StepInputs.of_targets(targets, entry_weight, sample))
+        entries = inputs.entry_counts(self._members)
+        rows = inputs.weights.amax(1).sum() * (inputs.columns(self._pairs).sum(1) > 0)
+        return torch.stack([entries, rows.to(entries.dtype)])
 
     def check_sampled(self) -> None:
         """Refuse sampled labels: every privileged label is compared in every step.
@@ -173,11 +158,6 @@ class AcrossExamplesObjective(Objective):
         boost = torch.where(improve, self.settings.privileged_weight, 1.0)
         total = boost * (membership @ losses.double()).clamp_min(torch.finfo(torch.float32).tiny)
         return (total / total.sum()).tolist()
-
-    def _counts(self, inputs: StepInputs) -> Tensor:
-        entries = inputs.entry_counts(self._members)
-        rows = inputs.weights.amax(1).sum() * (inputs.columns(self._pairs).sum(1) > 0)
-        return torch.stack([entries, rows.to(entries.dtype)])
 
     def _pair_losses(self, inputs: StepInputs) -> Tensor:
         """Sum over the rows here of what each compared label's pairs cost, (compared labels,)."""

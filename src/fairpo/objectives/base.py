@@ -49,7 +49,10 @@ WATCHED = (
 
 
 class StepInputs:
-    """The tensors of one step, checked, in full precision, with what several parts share."""
+    """A part of a step: its tensors, checked, in full precision, and its place in the step.
+
+    Parameters are those of :meth:`Objective.sums`.
+    """
 
     def __init__(
         self,
@@ -58,6 +61,9 @@ class StepInputs:
         reference_logits: Tensor | None,
         entry_weight: Tensor | None,
         sample: LabelSample | None = None,
+        *,
+        first_row: int = 0,
+        step: int | None = None,
     ) -> None:
         _check_shapes(logits, targets, reference_logits, entry_weight)
         if sample is not None:
@@ -69,6 +75,7 @@ class StepInputs:
         self.reference = None if reference_logits is None else reference_logits.detach().to(dtype)
         self._entry_weight = None if entry_weight is None else entry_weight.to(dtype)
         self.sample = None if sample is None else sample._replace(weights=sample.weights.to(dtype))
+        self.first_row, self.step = first_row, step
 
     @classmethod
     def of_targets(
@@ -163,7 +170,8 @@ class Objective(GroupObjective):
     """What is minimised over one batch of logits.
 
     A call is a whole step: :meth:`sums`, :meth:`step_weights` in train mode with gradients enabled,
-    and :meth:`output`. In eval mode, or without gradients, nothing changes.
+    and :meth:`output`. In eval mode, or without gradients, nothing changes. A subclass writes
+    :meth:`sums_of`, :meth:`counts_of` and :meth:`output`.
 
     Parameters
     ----------
@@ -216,7 +224,6 @@ class Objective(GroupObjective):
         )
         return self.whole_step(sums)
 
-    @abstractmethod
     def sums(
         self,
         logits: Tensor,
@@ -242,6 +249,14 @@ class Objective(GroupObjective):
             stepped when not given. A second pass over a part after they stepped gives the first
             pass's number to draw the same.
         """
+        inputs = StepInputs(
+            logits, targets, reference_logits, entry_weight, sample, first_row=first_row, step=step
+        )
+        return self.sums_of(inputs)
+
+    @abstractmethod
+    def sums_of(self, inputs: StepInputs) -> StepSums:
+        """:meth:`sums` of checked inputs."""
 
     def check_sampled(self) -> None:
         """Refuse settings whose sums have no unbiased estimate from sampled labels.
@@ -252,7 +267,6 @@ class Objective(GroupObjective):
             Names the setting and what it must be.
         """
 
-    @abstractmethod
     def known_counts(
         self,
         targets: Tensor,
@@ -267,6 +281,11 @@ class Objective(GroupObjective):
             The counts, or, where a term divides by the pairs it found, the entries searched for
             pairs.
         """
+        return self.counts_of(StepInputs.of_targets(targets, entry_weight, sample))
+
+    @abstractmethod
+    def counts_of(self, inputs: StepInputs) -> Tensor:
+        """:meth:`known_counts` of checked inputs, whose logits say nothing."""
 
 
 def _check_shapes(

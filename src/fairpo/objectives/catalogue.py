@@ -44,7 +44,8 @@ class Method:
     defaults : mapping
         Settings that go over the preset's and under the caller's.
     continues : bool
-        Whether training starts from the reference; false for a reference's own method.
+        Whether training starts from the reference, for some extra epochs; false for a reference's
+        own method and for one that is trained beside it.
     solves : bool
         Whether it is solved for in closed form.
     """
@@ -135,11 +136,25 @@ METHODS: dict[str, Method] = {
         "preferences across examples, cross-fitted against kernel ridge regression: the default",
         AcrossExamplesObjective,
         defaults={"privileged_weight": 3.0, "step_size": 1e-3},
+        continues=False,
     ),
 }
 
 DEFAULT = "fairpo-crossfit"
 """The method where none is named."""
+
+_NEEDED = {
+    "label_counts": (
+        "which weighs labels by how often they apply in training",
+        "fairpo.training.count_labels(targets) counts them.",
+    ),
+    "competition": (
+        "which compares examples as a reference scores them",
+        "fairpo.training.measure_competition(logits, targets) takes it from scores of rows that "
+        "the reference was not fitted to.",
+    ),
+}
+"""What some objectives are built with: for what, and where it is from."""
 
 _OF_FAIRPO: dict[str, dict[str, Any]] = {
     "no-preference": {"preference": "bce"},
@@ -248,26 +263,26 @@ def make_objective(
     bundle = preset_settings(preset)
     if not isinstance(groups, LabelGroups):
         raise value_error("groups", must="be LabelGroups or a LabelPartition", got=repr(groups))
-    if method.objective is not FairPOObjective:
-        build: Callable[..., Objective] = method.objective
-        needed: dict[str, Any] = {}
-        if method.needs_label_counts:
-            needed["label_counts"] = _given(label_counts, name)
-        if method.cross_fits:
-            needed["competition"] = _given_competition(competition, name)
-        for option in method.parts:
-            if option in settings:
-                raise value_error(option, must=f"not be set for {name}", got=repr(settings[option]))
-        return build(groups, **needed, **{**method.defaults, **settings, **method.parts})
-    values = {**bundle, **method.defaults, **settings}
-    parts = dict(method.parts)
-    if "weight_rule" in parts and "weight_rule" in settings:
-        raise value_error(
-            "weight_rule", must=f"not be set for {name}", got=repr(settings["weight_rule"])
-        )
-    if "weight_rule" in parts:
-        values["weight_rule"] = parts.pop("weight_rule")
-    return FairPOObjective(groups, **parts, settings=build_settings(FairPOSettings, values))
+    fixed = sorted(method.parts.keys() & settings.keys())
+    if fixed:
+        raise value_error(fixed[0], must=f"not be set for {name}", got=repr(settings[fixed[0]]))
+    values = {**method.defaults, **settings}
+    if method.objective is FairPOObjective:
+        built = build_settings(FairPOSettings, {**bundle, **values}, of=name)
+        return FairPOObjective(groups, **method.parts, settings=built)
+    needed: dict[str, Any] = {}
+    if method.needs_label_counts:
+        needed["label_counts"] = label_counts
+    if method.cross_fits:
+        needed["competition"] = competition
+    for argument, given in needed.items():
+        if given is None:
+            why, do = _NEEDED[argument]
+            raise value_error(argument, must=f"be given for {name}, {why}", got="None", do=do)
+    values |= method.parts
+    build_settings(method.settings_model, values, of=name)  # a fault names the method
+    build: Callable[..., Objective] = method.objective
+    return build(groups, **needed, **values)
 
 
 def trial_objective(name: str, preset: str = "paper-v1", **settings: Any) -> Objective:
@@ -293,26 +308,3 @@ def trial_objective(name: str, preset: str = "paper-v1", **settings: Any) -> Obj
         ),
         **settings,
     )
-
-
-def _given(label_counts: LabelCounts | None, name: str) -> LabelCounts:
-    if label_counts is None:
-        raise value_error(
-            "label_counts",
-            must=f"be given for {name}, which weighs labels by how often they apply in training",
-            got="None",
-            do="fairpo.training.count_labels(targets) counts them.",
-        )
-    return label_counts
-
-
-def _given_competition(found: Competition | None, name: str) -> Competition:
-    if found is None:
-        raise value_error(
-            "competition",
-            must=f"be given for {name}, which compares examples as a reference scores them",
-            got="None",
-            do="fairpo.training.measure_competition(logits, targets) takes it from scores of rows "
-            "that the reference was not fitted to.",
-        )
-    return found

@@ -24,7 +24,6 @@ from fairpo.objectives.preference import (
     PreferenceName,
     diagnose,
 )
-from fairpo.objectives.sample import LabelSample
 from fairpo.objectives.settings import FairPOSettings
 
 ConstraintLoss = Callable[[Tensor, Tensor | None, Tensor], Tensor]
@@ -123,21 +122,10 @@ class FairPOObjective(Objective):
 
     _excess_targets: Tensor
 
-    def sums(
-        self,
-        logits: Tensor,
-        targets: Tensor,
-        reference_logits: Tensor | None = None,
-        *,
-        entry_weight: Tensor | None = None,
-        first_row: int = 0,
-        step: int | None = None,
-        sample: LabelSample | None = None,
-    ) -> StepSums:
+    def sums_of(self, inputs: StepInputs) -> StepSums:
         """Sums of a part of a step; see :meth:`Objective.sums`."""
-        inputs = StepInputs(logits, targets, reference_logits, entry_weight, sample)
-        number = self.group_weights.steps if step is None else step
-        draw = Draw(self.settings.seed, number, first_row)
+        step = self.group_weights.steps if inputs.step is None else inputs.step
+        draw = Draw(self.settings.seed, step, inputs.first_row)
         preference = self.preference(inputs, draw)
         terms = [*preference.terms, self._constraint_sums(inputs)]
         return StepSums(
@@ -147,14 +135,8 @@ class FairPOObjective(Objective):
             preference.watched,
         )
 
-    def known_counts(
-        self,
-        targets: Tensor,
-        entry_weight: Tensor | None = None,
-        sample: LabelSample | None = None,
-    ) -> Tensor:
+    def counts_of(self, inputs: StepInputs) -> Tensor:
         """What targets tell of the counts; see :meth:`Objective.known_counts`."""
-        inputs = StepInputs.of_targets(targets, entry_weight, sample)
         protected = inputs.entry_counts(self._protected)
         return torch.stack([*self.preference.known_counts(inputs), protected])
 

@@ -15,7 +15,6 @@ from fairpo.objectives.base import Objective, StepInputs
 from fairpo.objectives.group_objective import ObjectiveOutput, StepSums
 from fairpo.objectives.membership import Membership
 from fairpo.objectives.preference import diagnose, watch_no_pairs
-from fairpo.objectives.sample import LabelSample
 
 
 class MeanObjective(Objective):
@@ -56,36 +55,19 @@ class MeanObjective(Objective):
     def entry_losses(self, inputs: StepInputs) -> Tensor:
         """Loss of each entry, (batch, labels), with a graph; finite where a target is missing."""
 
-    def sums(
-        self,
-        logits: Tensor,
-        targets: Tensor,
-        reference_logits: Tensor | None = None,
-        *,
-        entry_weight: Tensor | None = None,
-        first_row: int = 0,
-        step: int | None = None,
-        sample: LabelSample | None = None,
-    ) -> StepSums:
+    def sums_of(self, inputs: StepInputs) -> StepSums:
         """Sums of a part of a step; see :meth:`Objective.sums`.
 
         One term; a column for each group and a last one for all labels.
         """
-        inputs = StepInputs(logits, targets, reference_logits, entry_weight, sample)
         totals, counts = inputs.group_sums(self.entry_losses(inputs), self._columns)
         signal = inputs.weights @ inputs.columns(self._improved)[0]
         return StepSums(
             totals.unsqueeze(0), counts.unsqueeze(0), totals.new_empty(2, 0), watch_no_pairs(signal)
         )
 
-    def known_counts(
-        self,
-        targets: Tensor,
-        entry_weight: Tensor | None = None,
-        sample: LabelSample | None = None,
-    ) -> Tensor:
+    def counts_of(self, inputs: StepInputs) -> Tensor:
         """What targets tell of the counts, which is all; see :meth:`Objective.known_counts`."""
-        inputs = StepInputs.of_targets(targets, entry_weight, sample)
         return inputs.entry_counts(self._columns).unsqueeze(0)
 
     def output(self, part: StepSums, whole: StepSums) -> ObjectiveOutput:

@@ -129,7 +129,7 @@ def make_pair_objective(
     fixed = sorted(method.parts.keys() & settings.keys())
     if fixed:
         raise value_error(fixed[0], must=f"not be set for {name}", got=repr(settings[fixed[0]]))
-    built = build_settings(PairSettings, {**method.defaults, **settings})
+    built = build_settings(PairSettings, {**method.defaults, **settings}, of=name)
     names = None if attribute_names is None else tuple(attribute_names)
     if method.mean_of is not None:
         return MeanPairObjective(groups, method.mean_of, built, names)

@@ -273,7 +273,8 @@ def _train_cross_fitted(
         on_epoch=on_epoch,
         checkpoint=checkpoint,
     )
-    told = [] if closed_form is reference else closed_form.notes
+    told = _without_effect(method, settings)
+    told += [] if closed_form is reference else closed_form.notes
     training = replace(fitted.training, notes=[*told, *fitted.notes, *fitted.training.notes])
     # It holds these, with a weight that validation rows gave them; another network it replaces.
     holds_reference = closed_form is reference or reference.policy is None
@@ -289,6 +290,22 @@ def _train_cross_fitted(
         head,
         holds_reference=holds_reference,
     )
+
+
+def most_epochs(method: str, settings: TrainingSettings) -> int:
+    """Return how many epochs a method is trained for at most; those of a reference from scratch."""
+    return settings.epochs if get_method(method).continues else settings.reference_epochs
+
+
+def _without_effect(method: str, settings: TrainingSettings) -> list[str]:
+    """Tell what is set for training from a reference, which a network from scratch has not."""
+    usual = TrainingSettings()
+    return [
+        f"{name}={getattr(settings, name):g} has no effect on {method}, whose network does not "
+        f"start from the reference: set reference_{name}."
+        for name in ("epochs", "learning_rate")
+        if getattr(settings, name) != getattr(usual, name)
+    ]
 
 
 def fit_decisions(

@@ -20,9 +20,11 @@ class TrainingSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    epochs: int = Field(10, ge=1, description="Extra epochs of each method after the reference.")
+    epochs: int = Field(
+        10, ge=1, description="Extra epochs of each method that starts from the reference."
+    )
     learning_rate: float = Field(
-        5e-4, gt=0, allow_inf_nan=False, description="Peak rate of AdamW for the methods."
+        5e-4, gt=0, allow_inf_nan=False, description="Peak rate of AdamW in these extra epochs."
     )
     batch_size: int = Field(
         256,
@@ -85,10 +87,14 @@ class TrainingSettings(BaseModel):
         200,
         ge=1,
         description="Most epochs of the reference, which stops by patience long before: methods "
-        "that start from one cut short gain what it would have learnt.",
+        "that start from one cut short gain what it would have learnt. The network of "
+        "fairpo-crossfit, which does not start from one, has as many.",
     )
     reference_learning_rate: float = Field(
-        1e-3, gt=0, allow_inf_nan=False, description="Peak rate of AdamW for the reference."
+        1e-3,
+        gt=0,
+        allow_inf_nan=False,
+        description="Peak rate of AdamW for the reference, and for the network of fairpo-crossfit.",
     )
     reference_cache_mb: int = Field(
         2048,
