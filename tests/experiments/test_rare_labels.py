@@ -4,11 +4,13 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import Ridge
 
 from fairpo._checks import FairPOError
 from fairpo.experiments.rare_labels import conduct, run, suite, trials
-from fairpo.experiments.rare_labels.bench import Unit
+from fairpo.experiments.rare_labels.bench import Bench, Unit, run_unit
 from fairpo.experiments.rare_labels.figures import figures_of, over_sets
+from fairpo.experiments.rare_labels.ridge import RidgeRegression
 from fairpo.experiments.rare_labels.soap import surrogate
 from fairpo.experiments.rare_labels.suite import read_set
 from fairpo.experiments.rare_labels.trials import settings_of
@@ -30,8 +32,8 @@ def root(tmp_path, monkeypatch):
 
 @pytest.fixture
 def quick(monkeypatch):
-    for module in (conduct, trials):
-        monkeypatch.setattr(module, "N_TRIALS", 2)
+    monkeypatch.setattr(trials, "N_TRIALS", 2)
+    monkeypatch.setattr(trials, "N_SCRATCH", 1)
     monkeypatch.setattr(conduct, "SEEDS", (0, 1))
     monkeypatch.setattr(conduct, "CONTINUED", ("bce-reweighted", "soap"))
 
@@ -102,6 +104,48 @@ def test_trials_begin_with_the_defaults_and_are_the_same_each_time(method):
         assert settings_of(method, 0) == {}
 
 
+def test_trials_from_scratch_follow_those_that_continue():
+    trials_of = trials.trials_of("asl")
+    assert [settings_of("asl", trial).get("from_scratch", False) for trial in trials_of] == (
+        [False] * 10 + [True] * 5
+    )
+    assert settings_of("asl", 10) == {"from_scratch": True}
+    assert "learning_rate" not in settings_of("asl", 12)
+    assert len(trials.trials_of("group-dro")) == 10
+
+
+def test_ridge_is_scikit_learns_and_knows_what_it_would_say_of_a_row_left_out():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(40, 3)).astype(np.float32)
+    Y = (X[:, :1] + rng.normal(size=(40, 2)) > 0.3).astype(np.int8)
+    found = RidgeRegression(X, Y, 2.0)
+    theirs = Ridge(alpha=2.0)
+    for row in (0, 17):
+        rest = np.arange(40) != row
+        theirs.fit(X[rest].astype(float), Y[rest])
+        assert found.left_out[row] == pytest.approx(theirs.predict(X[row : row + 1])[0])
+    values = theirs.fit(X.astype(float), Y).predict(X)
+    for label in range(2):
+        slope = np.polyfit(values[:, label], found.logits(X)[:, label], 1)[0]
+        assert slope > 0
+        order = np.argsort(values[:, label])
+        assert (np.diff(found.logits(X)[order, label]) >= 0).all()
+
+
+def test_scores_of_different_models_are_not_ranked_together(root, monkeypatch, tmp_path):
+    monkeypatch.setattr(suite, "_LEAST_VALIDATION", 100)
+    subject = read_set("small", root, design=False)
+    bench = Bench(subject, tmp_path, {})
+    units = [Unit("ridge", fold=fold) for fold in range(3)]
+    for unit in units:
+        run_unit(bench, unit)
+    apart = [bench.scores([unit]).privileged for unit in units]
+    assert bench.scores(units).privileged == pytest.approx(np.mean(apart))
+    twice = [*units, units[0]._replace(seed=1)]  # a second seed of one fold weighs no more
+    run_unit(bench, twice[-1])
+    assert bench.scores(twice).privileged == pytest.approx(np.mean(apart))
+
+
 def test_the_suite_runs_goes_on_and_its_figures_are_those_of_the_scores(root, quick, tmp_path):
     folder = tmp_path / "out"
     page = run.run_suite(root, folder, ["small"])
@@ -119,7 +163,7 @@ def test_the_suite_runs_goes_on_and_its_figures_are_those_of_the_scores(root, qu
     assert "resampled" not in figures
 
     subject = read_set("small", root, design=False)
-    bench = conduct.Bench(subject, folder / "small", {})
+    bench = Bench(subject, folder / "small", {})
     truth = subject.data.targets_of(subject.data.rows("test"))
     ap = [
         average_precision(bench.read(Unit("fairpo-crossfit", seed=seed, final=True)).test, truth)
@@ -177,10 +221,11 @@ def test_sets_and_rows_are_drawn_for_the_interval_over_sets(root, quick, tmp_pat
     with Processes(1) as processes:
         found = figures_of(conduct.conduct_set(subject, tmp_path / "one", processes), 200)
     alone = over_sets([found])
-    assert alone.value == pytest.approx(found.against_baseline["map/privileged"].value)
+    assert alone.value == pytest.approx(found.against["baseline"]["map/privileged"].value)
     assert alone.low <= alone.value <= alone.high
     from dataclasses import replace
 
-    far = replace(found, resampled=tuple(value + 50 for value in found.resampled))
+    drawn = found.resampled["baseline"]
+    far = replace(found, resampled={"baseline": tuple(value + 50 for value in drawn)})
     wide = over_sets([found, far])
     assert wide.high - wide.low > 40

@@ -15,14 +15,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fairpo.data.base import MultiLabelData, positive_counts
+from fairpo.data.base import MultiLabelData
 from fairpo.models.head import HeadSettings, Policy
 from fairpo.objectives import Objective
 from fairpo.objectives.competition import Competition
 from fairpo.training.competition import measure_competition
 from fairpo.training.interpolation import interpolate
 from fairpo.training.loop import EpochCallback, Training, train
-from fairpo.training.new_policy import new_policy
+from fairpo.training.new_policy import new_policy_at_frequencies
 from fairpo.training.reference import Reference
 from fairpo.training.rows import TrainingRows, predict_logits
 from fairpo.training.selection import Selector, ValidationScores
@@ -90,10 +90,8 @@ def train_cross_fitted(
         The head is ``per-label``.
     """
     rows = data.rows("train")
-    network = new_policy(data, head, settings.seed)
+    network = new_policy_at_frequencies(data, head, settings.seed)
     targets = data.targets_of(rows)
-    frequencies = (positive_counts(targets) + 0.5) / (len(rows) + 1)
-    network.start_at_frequencies(torch.from_numpy(frequencies).float())
     assert closed_form.left_out is not None
     objective = objective_for(measure_competition(closed_form.left_out, targets))
     known = np.zeros((data.n_rows, data.n_labels), dtype=np.float32)

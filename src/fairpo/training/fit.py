@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any, TypeAlias
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from fairpo._checks import value_error
@@ -25,7 +24,7 @@ from fairpo.training.fitted import NO_GAIN, FittedMethod, judged, start_policy
 from fairpo.training.label_counts import count_labels
 from fairpo.training.label_scores import precision_by_label, scores_by_label
 from fairpo.training.loop import EpochCallback, Training, train
-from fairpo.training.new_policy import new_policy
+from fairpo.training.new_policy import new_policy, new_policy_at_frequencies
 from fairpo.training.reference import Reference, head_reference, kernel_reference
 from fairpo.training.rows import predict_logits, training_rows
 from fairpo.training.selection import Selector
@@ -92,12 +91,8 @@ def train_reference(
     """
     data.require_features()
     notes = _untrainable_labels(data)
-    policy = new_policy(data, head, settings.seed)
-    if settings.sampled_labels:
-        rows_trained = data.rows("train")
-        counts = positive_counts(data.targets[rows_trained])
-        frequencies = (counts + 0.5) / (len(rows_trained) + 1)
-        policy.start_at_frequencies(torch.from_numpy(frequencies).float())
+    fresh = new_policy_at_frequencies if settings.sampled_labels else new_policy
+    policy = fresh(data, head, settings.seed)
     everything = LabelGroups(
         [LabelGroup("all", tuple(range(data.n_labels)), "protect")], data.n_labels
     )

@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.linear_model import Ridge
 
 from fairpo._checks import build_settings
 from fairpo.data.base import MultiLabelData, feature_rows
+from fairpo.experiments.rare_labels.ridge import RidgeRegression
+from fairpo.experiments.rare_labels.scratch import train_from_scratch
 from fairpo.experiments.rare_labels.soap import train_soap
 from fairpo.experiments.rare_labels.suite import RareLabelSet
 from fairpo.experiments.rare_labels.trials import OURS, PAPER, RIDGE, SOAP, settings_of
@@ -111,20 +112,23 @@ class Bench:
         return self.folder / "references" / name
 
     def scores(self, units: list[Unit]) -> ValidationScores:
-        """Validation scores of trainings, all folds of a seed together, averaged over seeds."""
-        by_seed = []
-        for seed in sorted({unit.seed for unit in units}):
-            own = [unit for unit in units if unit.seed == seed]
-            folds = [self.subject.folds[unit.fold] for unit in own]
-            logits = np.concatenate([self.read(unit).validation for unit in own])
-            truth = np.concatenate([fold.targets_of(fold.rows("validation")) for fold in folds])
-            by_seed.append(ValidationScores.from_logits(logits, truth, self.subject.groups))
-        return ValidationScores(
-            *np.mean(
-                [(scores.privileged, scores.non_privileged, scores.overall) for scores in by_seed],
-                axis=0,
-            ).tolist()
-        )
+        """Validation scores of trainings: means over seeds, then over folds.
+
+        Scores of different models are never ranked together.
+        """
+        by_fold: dict[int, list[ValidationScores]] = {}
+        for unit in units:
+            data = self.subject.folds[unit.fold]
+            truth = data.targets_of(data.rows("validation"))
+            own = ValidationScores.from_logits(
+                self.read(unit).validation, truth, self.subject.groups
+            )
+            by_fold.setdefault(unit.fold, []).append(own)
+        folds = [
+            np.mean([(own.privileged, own.non_privileged, own.overall) for own in scores], axis=0)
+            for scores in by_fold.values()
+        ]
+        return ValidationScores(*np.nanmean(folds, axis=0).tolist())
 
 
 def run_unit(bench: Bench, unit: Unit) -> None:
@@ -150,8 +154,8 @@ def _ridge(bench: Bench, unit: Unit, data: MultiLabelData, settings: dict[str, A
     def scaled(part: NDArray[np.int64]) -> NDArray[np.float32]:
         return (np.asarray(feature_rows(data.features, part), dtype=np.float32) - mean) / scale
 
-    model = Ridge(alpha=settings["penalty"]).fit(scaled(rows), data.targets_of(rows))
-    return lambda split: model.predict(scaled(data.rows(split))).astype(np.float32), {}
+    model = RidgeRegression(scaled(rows), data.targets_of(rows), settings["penalty"])
+    return lambda split: model.logits(scaled(data.rows(split))), {}
 
 
 def _reference(bench: Bench, unit: Unit, data: MultiLabelData, settings: dict[str, Any]) -> Any:
@@ -219,6 +223,11 @@ def _continued(bench: Bench, unit: Unit, data: MultiLabelData, settings: dict[st
     options = {k: v for k, v in settings.items() if k not in of_training}
     training, head = _settings(bench, unit, of_training)
     reference = read_reference(bench.reference_path(unit), data, head, training)
+    if options.pop("from_scratch", False):
+        policy, selector, epochs = train_from_scratch(
+            data, reference, bench.subject.groups, unit.method, training, options
+        )
+        return _scores(policy, data), {"epochs": epochs, "fell_back": selector.fell_back}
     return _trained(bench, unit, data, reference, training, options)
 
 

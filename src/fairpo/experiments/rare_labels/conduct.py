@@ -10,13 +10,14 @@ from fairpo.experiments.pool import Processes
 from fairpo.experiments.rare_labels.bench import Bench, Unit, run_unit
 from fairpo.experiments.rare_labels.suite import RareLabelSet
 from fairpo.experiments.rare_labels.trials import (
+    ALIKE,
     CONTINUED,
     HEADS,
-    N_TRIALS,
     OURS,
     PAPER,
     RIDGE,
     VARIANTS,
+    trials_of,
 )
 from fairpo.objectives.catalogue import CLOSED_FORM, REFERENCE
 from fairpo.training.selection import ValidationScores
@@ -41,15 +42,12 @@ class Chosen:
     bench : Bench
     finals : dict from method to list of Unit
         Each with its chosen head and settings, under every seed.
-    scores : dict from method to ValidationScores
-        Means over seeds.
     best_reference, best_baseline : str
         Ridge regression or cross-entropy; and of all baselines.
     """
 
     bench: Bench
     finals: dict[str, list[Unit]]
-    scores: dict[str, ValidationScores]
     best_reference: str
     best_baseline: str
 
@@ -82,35 +80,40 @@ def conduct_set(subject: RareLabelSet, folder: Path, processes: Processes) -> Ch
         head: max(tried, key=lambda units: bench.scores(units).overall)
         for head, tried in heads.items()
     }
+    trials = {
+        RIDGE: max(ridge, key=lambda units: bench.scores(units).overall),
+        REFERENCE: max(best.values(), key=lambda units: bench.scores(units).overall),
+        UNTUNED: heads["mlp"][0],
+    }
     finals = {
-        RIDGE: [max(ridge, key=lambda units: bench.scores(units).overall)[0]._replace(final=True)],
-        REFERENCE: _finals(max(best.values(), key=lambda units: bench.scores(units).overall)[0]),
-        UNTUNED: _finals(Unit(REFERENCE, "mlp")),
+        **{method: _finals(units[0]) for method, units in trials.items()},
+        RIDGE: [trials[RIDGE][0]._replace(final=True)],  # the same under every seed
         CLOSED_FORM: _finals(Unit(CLOSED_FORM)),
         OURS: _finals(Unit(OURS)),
+        ALIKE: _finals(Unit(OURS, trial=[*VARIANTS].index(ALIKE))),
+        PAPER_LAST: _finals(Unit(PAPER, "mlp")),
     }
     bench = replace(bench, references={head: units[0].trial for head, units in best.items()})
     of_heads = [unit for units in best.values() for unit in (*_finals(units[0]), *units[1:])]
-    _run(bench, [*of_heads, *_flat(finals.values())], processes)
+    _run(bench, [*of_heads, *finals[UNTUNED]], processes)
+    _run(bench, _flat(finals.values()), processes)
 
-    scores = {method: bench.scores(units) for method, units in finals.items()}
-    best_reference = max((RIDGE, REFERENCE), key=lambda method: scores[method].overall)
-    floor = scores[best_reference].non_privileged - TOLERANCE
+    def judged(method: str) -> ValidationScores:
+        return bench.scores([*finals[method], *trials[method][1:]])
+
+    best_reference = max((RIDGE, REFERENCE), key=lambda method: judged(method).overall)
+    # Trials are of one seed: so is what they must not fall below.
+    floor = bench.scores(trials[best_reference]).non_privileged - TOLERANCE
     tried = {m: [u for head in HEADS for u in _trials(subject, m, head)] for m in CONTINUED}
     _run(bench, [unit for units in tried.values() for unit in _flat(units)], processes)
-    finals[PAPER_LAST] = _finals(Unit(PAPER, "mlp"))
     for method, each in tried.items():
-        finals[method] = _finals(max(each, key=lambda units: _goal(bench.scores(units), floor))[0])
+        trials[method] = max(each, key=lambda units: _goal(bench.scores(units), floor))
+        finals[method] = _finals(trials[method][0])
     _run(bench, _flat(finals.values()), processes)
-    baselines = (RIDGE, REFERENCE, UNTUNED, *CONTINUED)
-    scores = {method: bench.scores(units) for method, units in finals.items()}
-    return Chosen(
-        bench,
-        finals,
-        scores,
-        best_reference,
-        max(baselines, key=lambda method: _goal(scores[method], floor)),
-    )
+    scores = {method: judged(method) for method in trials}
+    floor = scores[best_reference].non_privileged - TOLERANCE
+    best_baseline = max(trials, key=lambda method: _goal(scores[method], floor))
+    return Chosen(bench, finals, best_reference, best_baseline)
 
 
 def conduct_parts(subject: RareLabelSet, folder: Path, processes: Processes) -> Chosen:
@@ -120,8 +123,7 @@ def conduct_parts(subject: RareLabelSet, folder: Path, processes: Processes) -> 
     finals = {UNTUNED: _finals(Unit(REFERENCE, "mlp")), CLOSED_FORM: _finals(Unit(CLOSED_FORM))}
     finals |= {name: _finals(Unit(OURS, trial=trial)) for trial, name in enumerate(VARIANTS)}
     _run(bench, _flat(finals.values()), processes)
-    scores = {method: bench.scores(units) for method, units in finals.items()}
-    return Chosen(bench, finals, scores, UNTUNED, UNTUNED)
+    return Chosen(bench, finals, UNTUNED, UNTUNED)
 
 
 def _goal(scores: ValidationScores, floor: float) -> tuple[bool, float]:
@@ -131,7 +133,7 @@ def _goal(scores: ValidationScores, floor: float) -> tuple[bool, float]:
 def _trials(subject: RareLabelSet, method: str, head: str) -> list[list[Unit]]:
     """Each trial, on each fold."""
     folds = range(len(subject.folds))
-    return [[Unit(method, head, trial, 0, fold) for fold in folds] for trial in range(N_TRIALS)]
+    return [[Unit(method, head, trial, 0, fold) for fold in folds] for trial in trials_of(method)]
 
 
 def _finals(unit: Unit) -> list[Unit]:

@@ -12,17 +12,22 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from fairpo._checks import file_error
+from fairpo.data.base import positive_counts
 from fairpo.decisions import DecisionRule, DecisionSettings
 from fairpo.experiments.rare_labels.bench import Bench, Unit
 from fairpo.experiments.rare_labels.conduct import UNTUNED, Chosen
-from fairpo.experiments.rare_labels.trials import OURS
+from fairpo.experiments.rare_labels.trials import ALIKE, OURS
 from fairpo.metrics import BootstrapResult, bootstrap_metrics, percentile_interval
 from fairpo.models.checkpoint import read_json, write_json
 from fairpo.objectives.catalogue import CLOSED_FORM
 
 METRICS = ("map", "sample_f1", "label_accuracy", "exact_match")
 GROUPS = ("privileged", "non_privileged")
+_PRIVILEGED_MAP = "map/privileged"
 _REPLICATES = 10_000
+ROLES = ("baseline", "reference", "closed_form", "alike")
+"""What ours is held against: the best baseline, the better of ridge regression and cross-entropy,
+the closed form it starts from, and that weighed with plain cross-entropy."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,8 @@ class SetFigures:
     ----------
     name : str
     n_labels, n_privileged : int
+    positives : pair of int
+        Of the rarest and of the most frequent privileged label, in the training rows.
     notes : tuple of str
         What became of labels with few positives.
     best_baseline, best_reference : str
@@ -50,13 +57,12 @@ class SetFigures:
         Those chosen, and ``head`` where it was.
     means : dict from method to dict
         Of ``<metric>/<group>``: mean over seeds, in points.
-    against_baseline, against_reference, against_closed_form : dict
-        Of the same keys: ours less the best baseline, less the better of ridge regression and
-        cross-entropy, and less the closed form it starts from.
-    by_run : list of Difference
-        Privileged mAP of each of our runs less that of its own reference.
-    resampled : tuple of float, one a resample
-        Privileged mAP less the best baseline's, moved onto its estimate; for intervals over sets.
+    against : dict from role to dict
+        Of the same keys: ours less the method of each of :data:`ROLES`.
+    by_run : dict from role to list of Difference
+        Privileged mAP of each of our runs, the same.
+    resampled : dict from role to tuple of float, one a resample
+        Privileged mAP, the same, moved onto its estimate; for intervals over sets.
     seconds : dict from method to float
         Of training, means over seeds; tuning not counted.
     own_rows : dict from method to dict
@@ -67,16 +73,15 @@ class SetFigures:
     name: str
     n_labels: int
     n_privileged: int
+    positives: tuple[int, int]
     notes: tuple[str, ...]
     best_baseline: str
     best_reference: str
     settings: dict[str, dict[str, Any]]
     means: dict[str, dict[str, float]]
-    against_baseline: dict[str, Difference]
-    against_reference: dict[str, Difference]
-    against_closed_form: dict[str, Difference]
-    by_run: list[Difference]
-    resampled: tuple[float, ...]
+    against: dict[str, dict[str, Difference]]
+    by_run: dict[str, list[Difference]]
+    resampled: dict[str, tuple[float, ...]]
     seconds: dict[str, float]
     own_rows: dict[str, dict[str, dict[str, float]]]
 
@@ -102,7 +107,13 @@ def figures_of(chosen: Chosen, n_resamples: int = 1000) -> SetFigures:
     bench = chosen.bench
     data, groups = bench.subject.data, bench.subject.groups.judged()
     truth = data.targets_of(data.rows("test"))
-    wanted = {OURS, CLOSED_FORM, chosen.best_baseline, chosen.best_reference}
+    of_role = {
+        "baseline": chosen.best_baseline,
+        "reference": chosen.best_reference,
+        "closed_form": CLOSED_FORM,
+        "alike": ALIKE,
+    }
+    wanted = {OURS, *of_role.values()}
 
     def measured(method: str) -> BootstrapResult:
         models = [_decided(bench, unit) for unit in chosen.finals[method]]
@@ -117,15 +128,13 @@ def figures_of(chosen: Chosen, n_resamples: int = 1000) -> SetFigures:
         )
 
     found = {method: measured(method) for method in chosen.finals}
-    ours, solved = found[OURS], found[CLOSED_FORM]
-    key = ours.keys.index("map/privileged")
-    best = found[chosen.best_baseline]
-    estimate = float((ours.values.mean(0) - best.values.mean(0))[key])
-    drawn = (ours.resampled.mean(0) - best.resampled.mean(0))[key]
+    ours = found[OURS]
+    counts = positive_counts(data.targets[data.rows("train")])[bench.subject.groups.privileged]
     return SetFigures(
         bench.subject.name,
-        bench.subject.groups.n_labels,
-        len(bench.subject.groups.privileged),
+        data.n_labels,
+        len(counts),
+        (int(counts.min()), int(counts.max())),
         bench.subject.notes,
         chosen.best_baseline,
         chosen.best_reference,
@@ -134,14 +143,9 @@ def figures_of(chosen: Chosen, n_resamples: int = 1000) -> SetFigures:
             method: dict(zip(result.keys, (100 * result.values.mean(0)).tolist(), strict=True))
             for method, result in found.items()
         },
-        _differences(ours, best),
-        _differences(ours, found[chosen.best_reference]),
-        _differences(ours, solved),
-        [
-            _differences(ours.run(place), solved.run(place))["map/privileged"]
-            for place in range(len(ours.values))
-        ],
-        tuple((100 * (drawn - np.nanmean(drawn) + estimate)).round(3).tolist()),
+        {role: _differences(ours, found[method]) for role, method in of_role.items()},
+        {role: _by_run(ours, found[method]) for role, method in of_role.items()},
+        {role: _resampled(ours, found[method]) for role, method in of_role.items()},
         {
             method: float(np.mean([bench.read(unit).about["seconds"] for unit in units]))
             for method, units in chosen.finals.items()
@@ -153,25 +157,26 @@ def figures_of(chosen: Chosen, n_resamples: int = 1000) -> SetFigures:
     )
 
 
-def over_sets(sets: Sequence[SetFigures], seed: int = 0) -> Difference:
+def over_sets(sets: Sequence[SetFigures], role: str = "baseline", seed: int = 0) -> Difference:
     """Mean gain over sets in privileged mAP, with the interval of a hierarchical bootstrap.
 
     Sets are drawn with replacement, and of each drawn set a resample of its test rows; seeds are
     averaged within it.
     """
     generator = np.random.default_rng(seed)
-    resampled = np.array([each.resampled for each in sets])
+    resampled = np.array([each.resampled[role] for each in sets])
     places = generator.integers(len(sets), size=(_REPLICATES, len(sets)))
     draws = generator.integers(resampled.shape[1], size=places.shape)
     low, high = percentile_interval(resampled[places, draws].mean(1))
-    value = np.mean([each.against_baseline["map/privileged"].value for each in sets])
+    value = np.mean([each.against[role][_PRIVILEGED_MAP].value for each in sets])
     return Difference(float(value), float(low), float(high))
 
 
 def summary(sets: Sequence[SetFigures]) -> dict[str, Any]:
     """Return the figures of all sets, without their resamples."""
     records = {each.name: _RECORD.dump_python(each, exclude={"resampled"}) for each in sets}
-    return {"over_sets": asdict(over_sets(sets)), "sets": records}
+    gains = {role: asdict(over_sets(sets, role)) for role in ROLES}
+    return {"over_sets": gains, "sets": records}
 
 
 def time_ratio(figures: SetFigures) -> float:
@@ -198,6 +203,22 @@ def _decided(bench: Bench, unit: Unit) -> tuple[NDArray[np.float64], NDArray[np.
     truth = data.targets_of(data.rows("validation"))
     rule = DecisionRule.fit(scored.validation, truth, DecisionSettings())
     return rule.apply(scored.test), rule.threshold_logits
+
+
+def _resampled(first: BootstrapResult, second: BootstrapResult) -> tuple[float, ...]:
+    place = first.keys.index(_PRIVILEGED_MAP)
+    estimate = first.values.mean(0)[place] - second.values.mean(0)[place]
+    drawn = first.resampled.mean(0)[place] - second.resampled.mean(0)[place]
+    return tuple((100 * (drawn - np.nanmean(drawn) + estimate)).round(3).tolist())
+
+
+def _by_run(first: BootstrapResult, second: BootstrapResult) -> list[Difference]:
+    """Seed by seed; what has no seed has one run."""
+    last = len(second.values) - 1
+    return [
+        _differences(first.run(place), second.run(min(place, last)))[_PRIVILEGED_MAP]
+        for place in range(len(first.values))
+    ]
 
 
 def _differences(first: BootstrapResult, second: BootstrapResult) -> dict[str, Difference]:

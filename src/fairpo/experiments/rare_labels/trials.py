@@ -1,4 +1,4 @@
-"""Ten settings for each method and head: its defaults, and nine drawn at random."""
+"""Settings to try for each method and head: its defaults, and others drawn at random."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from fairpo.experiments.search import Choices, Dimension, Range, SearchSpace, default_space
 
-N_TRIALS = 10
+N_TRIALS, N_SCRATCH = 10, 5
 HEADS = ("linear", "mlp")
 RIDGE, SOAP, OURS = "ridge", "soap", "fairpo-crossfit"
 """Ridge regression on the features, and average precision by SOAP, stand outside the catalogue."""
@@ -27,9 +27,20 @@ CONTINUED = (
 )
 """The baselines that start from the reference."""
 
+FROM_SCRATCH = (
+    "bce-reweighted",
+    "asl",
+    "bce-class-balanced",
+    "bce-distribution-balanced",
+)
+"""The losses that their papers train a network by from the start: more trials do so here."""
+
+ALIKE = "both models, all labels alike"
+"""Ours without what is of FairPO: cross-entropy and the closed form, weighed."""
+
 VARIANTS: dict[str, dict[str, Any]] = {
     OURS: {},
-    "both models, all labels alike": {
+    ALIKE: {
         "privileged_weight": 1.0,
         "preference_share": 0.0,
         "step_size": 0.0,
@@ -54,26 +65,39 @@ _OF_SOAP: SearchSpace = {
 _PENALTIES = np.logspace(-1, 3, N_TRIALS // 2)
 
 
+def trials_of(method: str) -> range:
+    """Trials of a method under one head: from the reference, and from scratch where that is."""
+    return range(N_TRIALS + N_SCRATCH * (method in FROM_SCRATCH))
+
+
 def settings_of(method: str, trial: int) -> dict[str, Any]:
-    """Return the settings of a trial, by name; trial 0 has none: the defaults.
+    """Return the settings of a trial, by name; the first of each kind has none: the defaults.
 
     Parameters
     ----------
     method : str
-    trial : int, 0 to :data:`N_TRIALS` - 1
+    trial : int
+        Of :func:`trials_of`.
 
     Returns
     -------
     dict
-        For ridge regression ``penalty`` and ``scaling``, all of the grid; for ours a variant's.
+        For ridge regression ``penalty`` and ``scaling``, all of the grid; for ours a variant's;
+        with ``from_scratch`` where the network does not start as the reference.
     """
     if method == OURS:
         return [*VARIANTS.values()][trial]
     if method == RIDGE:
         scaling = ("none", "standard")[trial % 2]
         return {"penalty": float(_PENALTIES[trial // 2]), "scaling": scaling}
-    if trial == 0:
-        return {}
+    if trial >= N_TRIALS:
+        drawn = {} if trial == N_TRIALS else _settings(method, trial)
+        drawn.pop("learning_rate", None)  # it has its reference's
+        return {"from_scratch": True, **drawn}
+    return _settings(method, trial) if trial else {}
+
+
+def _settings(method: str, trial: int) -> dict[str, Any]:
     space = {"bce": _OF_REFERENCE, SOAP: _OF_SOAP}.get(method) or default_space(method)
     generator = np.random.default_rng([trial, zlib.crc32(method.encode())])
     return {name: _drawn(dimension, generator) for name, dimension in space.items()}
