@@ -29,7 +29,7 @@ class RidgeRegression:
         centred = features - self._centre
         gram = cho_factor(centred.T @ centred + penalty * np.eye(features.shape[1]))
         self._weights = cho_solve(gram, centred.T @ (targets - self._mean))
-        leverage = 1 / len(centred) + np.einsum("nd,dn->n", centred, cho_solve(gram, centred.T))
+        leverage = 1 / len(centred) + (centred * cho_solve(gram, centred.T).T).sum(1)
         values = centred @ self._weights + self._mean
         self.left_out = (values - leverage[:, None] * targets) / (1 - leverage[:, None])
         self._level, self._spread = self.left_out.mean(0), self.left_out.std(0) + 1e-12
