@@ -304,6 +304,14 @@ def test_a_run_as_reference(trained, tmp_path):
         ),
         (["train", "none.npz"], "none.npz: does not exist"),
         (
+            ["reproduce", "rare-labels", ".", "--seeds", "3", "--fetch"],
+            "rare-labels must stand without options of the other benchmarks, got --seeds, --fetch",
+        ),
+        (
+            ["reproduce", "other", "{data}", "--design"],
+            "other must stand without options of the other benchmarks, got --design",
+        ),
+        (
             ["train", "{data}", "--reference", "none.npy"],
             "none.npy: is not a run folder or an .npy",
         ),

@@ -26,7 +26,8 @@ def root(tmp_path, monkeypatch):
     Y = (X @ pulls + rng.normal(size=(400, 7)) > [1, 1, 1, 2, 3, 4, 9]).astype(np.int8)
     order = rng.permutation(400)
     np.savez(tmp_path / "small.npz", X=X, Y=Y, idx_train=order[:300], idx_test=order[300:])
-    monkeypatch.setattr(suite, "SOURCES", {"small": "small.npz"})
+    for module in (suite, run):
+        monkeypatch.setattr(module, "SOURCES", {"small": "small.npz"})
     return tmp_path
 
 
@@ -212,6 +213,25 @@ def test_a_folder_of_another_question_is_refused(root, quick, tmp_path):
         run.run_suite(root, folder, ["small"])
     with pytest.raises(FairPOError, match="small"):
         run.run_suite(root, folder, ["unknown"])
+
+
+def test_overwriting_with_another_question_leaves_no_figures_of_the_first(root, quick, tmp_path):
+    folder = tmp_path / "out"
+    run.run_suite(root, folder, ["small"])
+    first = (folder / "small.json").read_text()
+    run.run_suite(root, folder, ["small"], design=True, overwrite=True)
+    assert (folder / "small.json").read_text() != first
+    assert not list((folder / "small").glob("soap*"))
+
+
+def test_trainings_of_other_data_are_refused(root, quick, tmp_path):
+    folder = tmp_path / "out"
+    run.run_suite(root, folder, ["small"], design=True)
+    (folder / "small.json").unlink()
+    kept = dict(np.load(root / "small.npz"))
+    np.savez(root / "small.npz", **{**kept, "X": kept["X"] + 1})
+    with pytest.raises(FairPOError, match=r"data\.json.*another small"):
+        run.run_suite(root, folder, ["small"], design=True)
 
 
 def test_sets_and_rows_are_drawn_for_the_interval_over_sets(root, quick, tmp_path):

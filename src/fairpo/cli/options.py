@@ -117,6 +117,17 @@ ReferenceKind = Annotated[
 ]
 
 
+def given(context: typer.Context) -> dict[str, str]:
+    """Return the options of the command line: name of the parameter, and how it is written."""
+    options = {parameter.name or "": parameter.opts[0] for parameter in context.command.params}
+    sources = {name: context.get_parameter_source(name) for name in options}
+    return {
+        name: option
+        for name, option in options.items()
+        if (source := sources[name]) is not None and source.name == "COMMANDLINE"
+    }
+
+
 def set_threads(threads: int) -> None:
     """Set torch's threads; the command line alone may do that."""
     import torch

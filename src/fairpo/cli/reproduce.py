@@ -10,8 +10,14 @@ import typer
 from fairpo._checks import value_error
 from fairpo.cli import options
 
+_OF_THE_PAPER = frozenset(
+    ("seeds", "epochs", "format_name", "data_root", "label_xml", "reading", "fetch")
+)
+_OF_RARE_LABELS = frozenset(("sets", "design"))
+
 
 def reproduce(
+    context: typer.Context,
     benchmark: Annotated[
         str, typer.Argument(help="coco, nuswide, other for any DATA, or rare-labels.")
     ],
@@ -55,6 +61,9 @@ def reproduce(
     rare-labels is our own question instead: eight sets, every baseline tuned, one default of ours.
     It writes rare-labels.md, .json and .png, and goes on where it was stopped.
     """
+    _refuse_without_effect(
+        context, benchmark, _OF_THE_PAPER if benchmark == "rare-labels" else _OF_RARE_LABELS
+    )
     if benchmark == "rare-labels":
         _rare_labels(data, out, sets, jobs, design=design, overwrite=overwrite, as_json=as_json)
         return
@@ -81,6 +90,17 @@ def reproduce(
     if not as_json:
         print(f"{out / 'reproduction.md'}")
     show_results(metrics, out, as_json=as_json)
+
+
+def _refuse_without_effect(context: typer.Context, benchmark: str, others: frozenset[str]) -> None:
+    given = [option for name, option in options.given(context).items() if name in others]
+    if given:
+        raise value_error(
+            f"reproduce {benchmark}",
+            must="stand without options of the other benchmarks",
+            got=", ".join(given),
+            do="Leave them out: they have no effect here.",
+        )
 
 
 def _rare_labels(

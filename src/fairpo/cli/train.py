@@ -140,12 +140,8 @@ def _resume(
 
 def _check_alone(context: typer.Context) -> None:
     """Refuse options that would change the run that goes on."""
-    others = []
-    for parameter in context.command.params:
-        source = context.get_parameter_source(parameter.name or "")
-        given = source is not None and source.name == "COMMANDLINE"
-        if given and parameter.name not in _WITH_RESUME:
-            others.append(parameter.opts[0])
+    given = options.given(context)
+    others = [option for name, option in given.items() if name not in _WITH_RESUME]
     if others:
         raise value_error(
             "--resume",

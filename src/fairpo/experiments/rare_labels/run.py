@@ -8,15 +8,16 @@ from pathlib import Path
 import fairpo
 from fairpo._checks import file_error
 from fairpo._files import write_atomic
+from fairpo.data.base import fingerprint
 from fairpo.experiments.pool import Processes, StudyProgress, uncounted
 from fairpo.experiments.rare_labels.conduct import conduct_parts, conduct_set
 from fairpo.experiments.rare_labels.figures import SetFigures, figures_of, summary
 from fairpo.experiments.rare_labels.page import parts_page, rare_labels_page
-from fairpo.experiments.rare_labels.suite import SOURCES, known_set, read_set
+from fairpo.experiments.rare_labels.suite import SOURCES, RareLabelSet, known_set, read_set
 from fairpo.models.checkpoint import hold, read_json, write_json
 
 ABOUT, PAGE, FIGURES = "about.json", "rare-labels.md", "rare-labels.json"
-PICTURE = "rare-labels.png"
+PICTURE, DATA = "rare-labels.png", "data.json"
 
 
 def run_suite(
@@ -58,7 +59,7 @@ def run_suite(
     Raises
     ------
     FairPOError
-        No such set, a file that is not there, or a folder of another question or version.
+        No such set, a file that is not there, or a folder of another question, version or data.
     """
     for name in names:
         known_set(name)
@@ -67,7 +68,7 @@ def run_suite(
         about = {"version": fairpo.__version__, "design": design}
         found = read_json(folder / ABOUT) if (folder / ABOUT).is_file() else about
         if overwrite:
-            _clear(folder, names)
+            _clear(folder, names if found == about else tuple(SOURCES))
         elif found != about:
             raise file_error(
                 folder / ABOUT,
@@ -77,6 +78,8 @@ def run_suite(
         judged = {name: folder / f"{name}.json" for name in names}
         left = [name for name, path in judged.items() if not path.is_file()]
         subjects = [read_set(name, root, design=design) for name in left]
+        for subject in subjects:
+            _hold_to_data(folder / subject.name, subject)
         write_json(folder / ABOUT, about)
         with Processes(n_jobs, count) as processes:
             conduct = conduct_parts if design else conduct_set
@@ -90,8 +93,20 @@ def run_suite(
     return folder / PAGE
 
 
+def _hold_to_data(folder: Path, subject: RareLabelSet) -> None:
+    """Refuse trainings of other rows; note whose they will be."""
+    found = {"data": fingerprint(subject.data)}
+    path = folder / DATA
+    if path.is_file() and read_json(path) != found:
+        told = f"is of trainings on another {subject.name} than the one given"
+        raise file_error(path, told, "Give another --out, or --overwrite.")
+    folder.mkdir(exist_ok=True)
+    write_json(path, found)
+
+
 def _clear(folder: Path, names: Sequence[str]) -> None:
     for name in names:
         (folder / f"{name}.json").unlink(missing_ok=True)
+        (folder / name / DATA).unlink(missing_ok=True)
         for path in (folder / name).glob("**/*.safetensors"):
             path.unlink()
