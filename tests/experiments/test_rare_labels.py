@@ -1,5 +1,6 @@
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,12 +10,16 @@ from sklearn.linear_model import Ridge
 from fairpo._checks import FairPOError
 from fairpo.experiments.rare_labels import conduct, run, suite, trials
 from fairpo.experiments.rare_labels.bench import Bench, Unit, run_unit
-from fairpo.experiments.rare_labels.figures import figures_of, over_sets
+from fairpo.experiments.rare_labels.figures import SetFigures, figures_of, over_sets
+from fairpo.experiments.rare_labels.page import rare_labels_page
 from fairpo.experiments.rare_labels.ridge import RidgeRegression
 from fairpo.experiments.rare_labels.soap import surrogate
 from fairpo.experiments.rare_labels.suite import read_set
 from fairpo.experiments.rare_labels.trials import settings_of
 from fairpo.metrics import average_precision
+
+PUBLISHED = ("scene", "yeast", "digits", "corel5k", "bibtex", "tmc2007", "goemotions")
+"""Sets whose figures are in docs/rare-labels, as docs/results.md has them."""
 
 
 @pytest.fixture
@@ -183,6 +188,15 @@ def test_a_set_that_is_judged_needs_neither_its_data_nor_its_trainings(root, qui
     (folder / "small.json").write_text('{"name": "small"}')
     with pytest.raises(FairPOError, match=r"small\.json.*does not hold the figures"):
         run.run_suite(root, folder, ["small"])
+
+
+def test_the_tables_of_the_docs_are_printed_by_their_figures():
+    docs = Path(__file__).parents[2] / "docs"
+    sets = [SetFigures.read(docs / "rare-labels" / f"{name}.json") for name in PUBLISHED]
+    text = (docs / "results.md").read_text()
+    rows = [line for line in rare_labels_page(sets).splitlines() if line.startswith("|")]
+    assert len(rows) > 60
+    assert [row for row in rows if row not in text] == []
 
 
 def test_overwriting_trains_the_named_sets_again(root, quick, tmp_path):
