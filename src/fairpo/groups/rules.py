@@ -16,6 +16,7 @@ from fairpo._checks import file_error, value_error
 from fairpo.groups.label_groups import (
     NON_PRIVILEGED,
     PRIVILEGED,
+    RESERVED,
     LabelGroup,
     LabelGroups,
     LabelPartition,
@@ -160,10 +161,11 @@ def _groups_rule(written: Mapping[str, Any]) -> PrivilegedRule:
 
 def _role_of(name: Any, told: Any) -> tuple[Role, Any]:
     """The role of a group and the rule of its labels, as they were written."""
-    if name in (PRIVILEGED, NON_PRIVILEGED, "") or not isinstance(name, str):
+    taken = (PRIVILEGED, NON_PRIVILEGED, *RESERVED)
+    if not isinstance(name, str) or name in ("", *taken) or "/" in name:
         raise value_error(
             "the name of a group",
-            must=f"be text, and not {PRIVILEGED} or {NON_PRIVILEGED}: all to improve, and the rest",
+            must=f"be text without '/', and not {', '.join(taken)}: figures have these names",
             got=repr(name),
         )
     if isinstance(told, Mapping) and len(told) == 1:
