@@ -129,6 +129,11 @@ def _groups_rule(written: Mapping[str, Any]) -> PrivilegedRule:
     for name, told in written.items():
         role, spec = _role_of(name, told)
         rules[name] = role, None if spec == OTHERS else parse_privileged(spec)
+    of_others = [name for name, (_, rule) in rules.items() if rule is None]
+    if len(of_others) > 1:
+        raise value_error(
+            "others", must="be written for one group at most", got=", ".join(of_others)
+        )
     if not any(role == "improve" for role, _ in rules.values()):
         raise value_error(
             "the groups of labels", must="hold one to improve", got=", ".join(rules) or "none"
