@@ -213,7 +213,7 @@ def train_method(
             solved.policy, name, training, objective, data, reference, groups, settings, head
         )
     if known is not None and not known.continues:
-        return _reference_as_method(name, groups, policy, reference, objective, data)
+        return _reference_as_method(name, groups, policy, reference, objective)
     rows = training_rows(data, "train", reference.logits, sample_weight)
     score = scorer(data, groups, reference.logits, settings)
     start = score_logits(reference.logits, data, groups)
@@ -363,12 +363,9 @@ def _reference_as_method(
     policy: Policy,
     reference: Reference,
     objective: Objective,
-    data: MultiLabelData,
 ) -> FittedMethod:
     state = policy.state_dict()
-    training = reference.training or Training(
-        Selector(score_logits(reference.logits, data, groups)), state, state
-    )
+    training = reference.training or Training(Selector(None), state, state)
     return FittedMethod(name, groups, policy, training, objective, [])
 
 
