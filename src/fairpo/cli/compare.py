@@ -33,7 +33,7 @@ def compare(
     overwrite: options.Overwrite = False,
     as_json: options.Json = False,
 ) -> None:
-    """Compare methods from one shared reference a seed; write metrics, results and a report.
+    """Compare methods against one shared reference a seed; write metrics, results and a report.
 
     Stopped, the same command goes on.
     """
