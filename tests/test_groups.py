@@ -196,6 +196,14 @@ def test_several_groups_are_written_as_a_mapping_or_a_file(tmp_path):
         ({"tail": "rarest:10%"}, "be improve: LABELS or protect: LABELS"),
         ({"tail": {"raise": "rarest:10%"}}, "be improve: LABELS or protect: LABELS"),
         ({"privileged": {"improve": "rarest:10%"}}, "the name of a group"),
+        ({"all": {"improve": "rarest:10%"}}, "the name of a group must be text .*, got 'all'"),
+        ({"difference": {"improve": "rarest:10%"}}, "the name of a group must be text"),
+        ({"cats/dogs": {"improve": "rarest:10%"}}, "the name of a group must be text without '/'"),
+        ({5: {"improve": "rarest:10%"}}, "the name of a group must be text"),
+        (
+            {"a": {"improve": "cat"}, "b": {"protect": "others"}, "c": {"protect": "others"}},
+            "others must be written for one group at most, got b, c",
+        ),
         ({"tail": {"improve": "rarest:200%"}}, "over 0% and up to 100%"),
     ],
 )

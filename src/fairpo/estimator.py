@@ -48,7 +48,9 @@ class FairPOClassifier(MultiLabelEstimator):
 
     ``fit`` makes a reference (or takes yours), trains a policy against it with a method of the
     catalogue, and keeps what has the best privileged mAP on held-out rows with a non-privileged
-    mAP within a tolerance of the reference's. The reference is returned if nothing beats it.
+    mAP within a tolerance of the reference's. The reference is returned if nothing beats it; what
+    holds it already, as the default method does unless it is a given network, need only not be
+    worse by more than a standard error over the held-out rows.
 
     Parameters
     ----------
@@ -107,9 +109,9 @@ class FairPOClassifier(MultiLabelEstimator):
         One record an epoch of the method: losses, group weights, validation figures.
     reference_history_ : list of dict
     selected_epoch_ : int
-        0 means the reference.
+        0 means the reference; of the reference's own method, its epoch, 0 where it is solved for.
     fell_back_ : bool
-        Whether no epoch beat the reference.
+        Whether the reference was returned, as nothing beat it; ``False`` for its own method.
     validation_rows_ : int array
         The rows that chose the epoch and fitted the decisions.
     decision_rule_ : DecisionRule

@@ -211,6 +211,14 @@ def test_compare(trained, tmp_path):
     assert len((out / "results.jsonl").read_text().splitlines()) == 6
 
 
+def test_compare_leaves_out_what_a_per_label_head_cannot_hold(npz, tmp_path):
+    words = ("compare", npz, "--set", "kind=per-label", "--privileged", "h")
+    failed = run(*words, "--out", tmp_path / "out", code=2)
+    note = "note: without kernel-ridge and fairpo-crossfit, which a per-label head cannot hold."
+    assert note in failed.stderr
+    assert "label 'h' is not among the 6 label names" in failed.stderr
+
+
 def test_scores_as_reference(trained, tmp_path):
     folder, path, _ = trained
     with np.load(path) as arrays:

@@ -183,6 +183,14 @@ def test_reference_is_returned_where_nothing_gains(xy):
     assert any("no gain found" in note for note in model.notes_)
 
 
+def test_the_reference_itself_did_not_fall_back(xy):
+    for method in ("bce", "kernel-ridge"):
+        model = FairPOClassifier(method=method, **FAST).fit(*xy)
+        assert not model.fell_back_
+        assert not any("no gain found" in note for note in model.notes_)
+    assert model.selected_epoch_ == 0  # solved for
+
+
 @pytest.mark.parametrize("kind", ["fairpo", "logistic", "forest"])
 def test_bring_your_own_reference(xy, kind):
     X, y = xy

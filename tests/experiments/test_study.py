@@ -16,11 +16,14 @@ from fairpo.data import MultiLabelData
 from fairpo.experiments import conduct as conducting
 from fairpo.experiments.conduct import run_study
 from fairpo.experiments.ledger import Ledger
+from fairpo.experiments.runner import SeedRunner
+from fairpo.experiments.scores import read_scores
 from fairpo.experiments.study import Study, read_study, write_study
 from fairpo.experiments.study_file import commented
 from fairpo.experiments.study_folder import check_folder, finished, inputs_of
 from fairpo.experiments.trials import Bench
 from fairpo.report import write_report
+from fairpo.training.reference import kernel_reference
 from tests.conftest import problem
 
 METHODS = ("bce", "bce-continued", "fairpo-dpo")
@@ -549,3 +552,29 @@ def test_partitions_by_the_reference_share_those_of_the_first_seed(tmp_path):
     by_seed = {tuple(r["privileged"]) for r in records(tmp_path) if r["variant"] == "worst:2"}
     assert {tuple(sorted(labels)) for labels in by_seed} == {tuple(sorted(worst))}
     assert len(list((tmp_path / "references").iterdir())) == 2  # a seed, shared by the variants
+
+
+def test_a_closed_form_is_solved_for_once_a_seed(tmp_path, monkeypatch):
+    seeds = []
+
+    def solve(data, head, settings, **options):
+        seeds.append(settings.seed)
+        return kernel_reference(data, head, settings, **options)
+
+    monkeypatch.setattr("fairpo.training.fit.kernel_reference", solve)
+    methods = ("bce", "kernel-ridge", "fairpo-crossfit", "fairpo-crossfit/no-preference")
+    study = Study(methods=methods, seeds=(0, 1), **SETTINGS)
+    metrics = run(study, tmp_path)
+    assert seeds == [0, 1]
+    assert not metrics["failed"]
+    for method in methods[1:]:
+        alone, _ = SeedRunner(small(), study, 0).run(method)
+        scores = read_scores(tmp_path / "scores" / f"{record_of(tmp_path, method)['key']}.npz")
+        last = scores.get("last") or scores["selected"]  # where both are one
+        assert np.array_equal(last.test, alone.last.test)
+    assert seeds == [0, 1, 0, 0, 0]
+
+
+def record_of(folder, method):
+    (record,) = [r for r in records(folder) if r["method"] == method and r["seed"] == 0]
+    return record

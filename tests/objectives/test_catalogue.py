@@ -4,7 +4,13 @@ import torch
 from fairpo._checks import FairPOValueError
 from fairpo.groups import LabelPartition
 from fairpo.objectives import FairPOObjective, FairPOSettings, make_objective, method_names
-from fairpo.objectives.catalogue import accepts, get_method, option_fields, trial_objective
+from fairpo.objectives.catalogue import (
+    METHODS,
+    accepts,
+    get_method,
+    option_fields,
+    trial_objective,
+)
 from fairpo.objectives.settings import PRESETS
 from tests.objectives.scenes import batch, counts, objective, partition
 
@@ -200,6 +206,13 @@ def test_step_zero_holds_the_weights(name):
     before = still.group_weights()
     assert still(logits.requires_grad_(), targets, ref).group_weights.equal(before)
     assert name.startswith("fairpo-crossfit") or before.tolist() == [0.5, 0.5]
+
+
+@pytest.mark.parametrize("name", [name for name, method in METHODS.items() if method.defaults])
+def test_an_option_tells_which_methods_have_a_default_of_their_own(name):
+    for option, value in METHODS[name].defaults.items():
+        field = METHODS[name].settings_model.model_fields[option]
+        assert f" {value:g} for {name}" in field.description
 
 
 def test_the_stable_call():

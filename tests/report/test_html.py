@@ -305,8 +305,16 @@ def test_more_than_two_groups():
 def test_a_run_of_one_method_says_its_verdict_first():
     metrics = example(methods=("bce", "fairpo-dpo"))
     text = text_of(render_report({**metrics, "kind": "run", "seeds": [0]}))
-    assert "One method was trained on example with 1 seed" in text
+    against = "One method was trained on example with 1 seed, against the reference model (bce), to"
+    assert against in text
     assert text.count("fairpo-dpo: privileged mAP") == 1
+
+
+def test_no_method_is_said_to_start_from_the_reference_that_may_not():
+    methods = ("bce", "kernel-ridge", "fairpo-crossfit")
+    text = text_of(render_report(example(methods=methods)))
+    assert "each against that seed's reference model (bce), to improve" in text
+    assert "starting from" not in text
 
 
 def test_a_run_without_a_trained_method():

@@ -44,6 +44,11 @@ def test_every_picture_has_its_place_and_every_table_a_caption():
         assert not [v for n, v in found.attributes if n in ("src", "href") and v[0] != "#"]
 
 
+def test_methods_are_against_the_reference():
+    text = text_of(render_report(study_of(NAMES)))
+    assert "each against that seed's reference model (bce)." in text
+
+
 def test_every_picture_keeps_to_the_schema():
     made = with_evidence(example(70))
     pages = [comparison_charts(made), comparison_charts({**example(), "sweep": sweep_of()})]

@@ -18,10 +18,12 @@ from fairpo.training.fit import (
     train_method,
     train_reference,
 )
-from fairpo.training.fitted import start_policy
+from fairpo.training.fitted import judged, start_policy
+from fairpo.training.loop import Training
 from fairpo.training.reference import as_logits, scores_reference
 from fairpo.training.reference_scores import HeadScores
 from fairpo.training.rows import predict_logits, training_rows
+from fairpo.training.selection import Selector
 from fairpo.training.settings import TrainingSettings, training_preset
 
 HEAD = HeadSettings(hidden=(16,))
@@ -96,6 +98,37 @@ def test_fallback_returns_the_reference_and_says_so(data, reference, groups):
     assert same(fitted.policy.state_dict(), reference.policy.state_dict())
     assert any("no gain found" in note for note in fitted.notes)
     assert not same(fitted.last_policy().state_dict(), reference.policy.state_dict())
+
+
+@pytest.mark.parametrize("method", ["bce", "kernel-ridge"])
+def test_the_method_of_the_reference_does_not_fall_back(data, groups, method):
+    made = make_reference(method, data, HEAD, SHORT)
+    fitted = train_method(data, made, groups, method, SHORT, head=HEAD)
+    assert not fitted.fell_back
+    assert same(fitted.policy.state_dict(), made.policy.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("holds_reference", "told"),
+    [(True, "more than a standard error below the reference's"), (False, "beat the reference's")],
+)
+def test_what_holds_the_reference_falls_back_where_it_is_worse(
+    data, reference, groups, holds_reference, told
+):
+    worse = start_policy(data, reference, HEAD, 0)
+    for values in worse.parameters():
+        values.data.zero_()
+    state = worse.state_dict()
+    training, objective = Training(Selector(None), state, state), make_objective("bce", groups)
+    solved = make_reference("kernel-ridge", data, HEAD, SHORT)
+    fitted = judged(
+        *(worse, "own", training, objective, data, solved, groups, SHORT, HEAD),
+        holds_reference=holds_reference,
+    )
+    assert fitted.fell_back
+    (note,) = fitted.notes
+    assert note.startswith("no gain found")
+    assert told in note
 
 
 def test_scores_only_make_a_residual_that_starts_at_zero(data, reference, groups):

@@ -33,11 +33,10 @@ def compare(
     overwrite: options.Overwrite = False,
     as_json: options.Json = False,
 ) -> None:
-    """Compare methods from one shared reference a seed; write metrics, results and a report.
+    """Compare methods against one shared reference a seed; write metrics, results and a report.
 
     Stopped, the same command goes on.
     """
-    from fairpo.experiments.plan import MAIN_METHODS
     from fairpo.experiments.study import Study
 
     study = options.make_plan(
@@ -46,7 +45,7 @@ def compare(
         training_preset,
         data=data,
         data_options=options.data_options(reading, format_name, data_root, label_xml, fetch),
-        methods=MAIN_METHODS if methods is None else options.names(methods),
+        methods=_default_methods(settings) if methods is None else options.names(methods),
         privileged=privileged,
         seeds=tuple(range(seeds)),
         preset=preset,
@@ -54,3 +53,16 @@ def compare(
         reference_kind=reference_kind,
     )
     show_results(conduct(study, out, jobs, overwrite=overwrite), out, as_json=as_json)
+
+
+def _default_methods(settings: list[str] | None) -> tuple[str, ...]:
+    """The paper's and all baselines; of these, what the head can hold."""
+    from fairpo.cli.show import say
+    from fairpo.experiments.plan import MAIN_METHODS
+    from fairpo.objectives.catalogue import get_method
+
+    if options.parse_assignments(settings or []).get("kind") != "per-label":
+        return MAIN_METHODS
+    left_out = [name for name in MAIN_METHODS if get_method(name).needs_closed_form]
+    say(f"note: without {' and '.join(left_out)}, which a per-label head cannot hold.")
+    return tuple(name for name in MAIN_METHODS if name not in left_out)

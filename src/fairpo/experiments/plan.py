@@ -87,7 +87,9 @@ class Plan(BaseModel):
 
     @property
     def reference_method(self) -> str:
-        """By which method the reference is made, where none is given: the first one."""
+        """By which method the reference is made: the first one, unless bce is among them."""
+        if self.reference is not None or REFERENCE in self.methods:
+            return REFERENCE  # which stands for a given one too
         first = self.methods[0]
         return first if first == reference_method(first) else REFERENCE
 
@@ -133,12 +135,20 @@ class Plan(BaseModel):
                 got="'per-label'",
                 do="Its network for each label does not scale to so many labels.",
             )
-        if self.head.kind == "per-label" and any(get_method(m).cross_fits for m in self.methods):
+        solved = next((m for m in self.methods if get_method(m).needs_closed_form), None)
+        if solved and self.head.kind == "per-label":
             raise value_error(
                 "HeadSettings.kind",
-                must="be 'mlp' or 'linear' for fairpo-crossfit",
+                must=f"be 'mlp' or 'linear' for {solved}",
                 got="'per-label'",
                 do="Labels with a network each have no last layer that could be weighed.",
+            )
+        if solved and self.training.sampled_labels:
+            raise value_error(
+                "TrainingSettings.sampled_labels",
+                must=f"be 0 for {solved}, whose closed form is of all labels",
+                got=self.training.sampled_labels,
+                do="Train a method for so many labels, such as bce-reweighted.",
             )
         for option, value in self.options.items():
             if not any(accepts(method, option) for method in self.methods):

@@ -1,9 +1,11 @@
-"""A trained reference as a file, with how it was trained, from which methods start."""
+"""References as files: a trained one, from which methods start, and a closed form."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+
+import torch
 
 from fairpo._checks import FairPOFileError
 from fairpo.data.base import MultiLabelData
@@ -11,10 +13,12 @@ from fairpo.models.checkpoint import read_metadata, read_weights, write_weights
 from fairpo.models.head import HeadSettings, Policy
 from fairpo.training.loop import Training
 from fairpo.training.reference import Reference, head_reference
+from fairpo.training.reference_scores import HeadScores
 from fairpo.training.selection import Selector
 from fairpo.training.settings import TrainingSettings
 
 _SELECTED, _LAST = "selected.", "last."
+_LEFT_OUT = "left_out"
 
 
 def write_reference(path: Path, reference: Reference, seconds: float) -> None:
@@ -61,3 +65,26 @@ def read_reference(
     selector = Selector(None, best_epoch=about["best_epoch"])
     training = Training(selector, selected, last, epochs=about["epochs"], seconds=about["seconds"])
     return head_reference(policy, data, settings, training, about["notes"])
+
+
+def write_closed_form(path: Path, reference: Reference) -> None:
+    """Write a reference that was solved for, with what it says of rows left out."""
+    assert reference.policy is not None
+    assert reference.left_out is not None
+    weights = reference.policy.state_dict() | {_LEFT_OUT: torch.from_numpy(reference.left_out)}
+    write_weights(path, weights, {"training": json.dumps({"notes": reference.notes})})
+
+
+def read_closed_form(path: Path, data: MultiLabelData, head: HeadSettings) -> Reference:
+    """Read what :func:`write_closed_form` wrote.
+
+    Raises
+    ------
+    FairPOFileError
+        The file is missing or not whole.
+    """
+    stored = read_weights(path)
+    left_out = stored.pop(_LEFT_OUT).numpy()
+    policy = Policy.from_state(stored, data.n_features, data.n_labels, head)
+    notes = json.loads(read_metadata(path)["training"])["notes"]
+    return Reference(HeadScores(policy, data.features), policy, notes=notes, left_out=left_out)

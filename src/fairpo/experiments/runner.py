@@ -194,6 +194,8 @@ class SeedRunner:
     seed : int
     reference : Reference, optional
         An existing model; trained here when not given.
+    closed_form : Reference, optional
+        As in :func:`~fairpo.training.fit.train_method`.
     groups : LabelGroups, optional
         Of an earlier seed, so that all seeds share one partition.
     progress : callable
@@ -208,12 +210,14 @@ class SeedRunner:
         seed: int,
         *,
         reference: Reference | None = None,
+        closed_form: Reference | None = None,
         groups: LabelGroups | None = None,
         progress: ProgressFactory = silent,
         checkpoint: Callable[[str], Checkpoint | None] = lambda stage: None,
     ) -> None:
         data.require_features()
         self.data, self.plan, self.seed = data, plan, seed
+        self._closed_form = closed_form
         self._progress, self._checkpoint = progress, checkpoint
         training = plan.training.model_copy(update={"seed": seed})
         rule = parse_privileged(plan.privileged)
@@ -247,6 +251,7 @@ class SeedRunner:
             preset=plan.preset,
             options=plan.options_for(method),
             head=plan.head,
+            closed_form=self._closed_form,
             on_epoch=self._progress(f"{method} {self.seed}", most_epochs(method, training)),
             checkpoint=self._checkpoint("method"),
         )

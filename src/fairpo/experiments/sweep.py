@@ -237,15 +237,17 @@ class _Search:
                 best[-1].offer(record)
                 report(first + record["epoch"], _mean([each.value for each in best]))
 
+            trial = _trial(sweep, seed)
             fitted = train_method(
                 self.bench.data,
-                self.bench.reference(_trial(sweep, seed)),
+                self.bench.reference(trial),
                 self.groups,
                 sweep.method,
                 training,
                 preset=plan.preset,
                 options=plan.options_for(sweep.method),
                 head=plan.head,
+                closed_form=self.bench.closed_form(trial),
                 on_epoch=on_epoch,
             )
             fell_back.append(fitted.fell_back)

@@ -22,13 +22,19 @@ import fairpo
 from fairpo.data.base import MultiLabelData
 from fairpo.experiments.ledger import Ledger, digest
 from fairpo.experiments.plan import NOT_ITS_RESULT, Plan
-from fairpo.experiments.references import holds_reference, read_reference, write_reference
+from fairpo.experiments.references import (
+    holds_reference,
+    read_closed_form,
+    read_reference,
+    write_closed_form,
+    write_reference,
+)
 from fairpo.experiments.runner import ProgressFactory, SeedRunner, silent
 from fairpo.experiments.scores import write_scores
 from fairpo.experiments.summary import result_row
 from fairpo.groups import LabelGroups
-from fairpo.objectives.catalogue import REFERENCE
-from fairpo.training.fit import train_reference
+from fairpo.objectives.catalogue import CLOSED_FORM, REFERENCE, get_method
+from fairpo.training.fit import make_reference, train_reference
 from fairpo.training.reference import Reference
 
 _OF_METHODS = {"epochs", "learning_rate", "tolerance_points", "reference_is_candidate"}
@@ -153,6 +159,7 @@ class Bench:
             trial.plan,
             trial.seed,
             reference=reference,
+            closed_form=self.closed_form(trial),
             groups=groups,
             progress=self.progress,
         )
@@ -193,6 +200,20 @@ class Bench:
             path = self.ledger.reference(key)
             self._kept = key, read_reference(path, self.data, trial.plan.head, training)
         return self._kept[1]
+
+    def closed_form(self, trial: Trial) -> Reference | None:
+        """Return the closed form that a trial needs, solved for once a seed; None if it needs none.
+
+        Processes that need it at the same moment each solve for it, and find the same.
+        """
+        if not get_method(trial.method).needs_closed_form:
+            return None
+        key = trial.reference_key(self.fingerprint, self.given_digest)
+        path, head = self.ledger.reference(digest({CLOSED_FORM: key})), trial.plan.head
+        if not holds_reference(path):
+            training = trial.plan.training.model_copy(update={"seed": trial.seed})
+            write_closed_form(path, make_reference(CLOSED_FORM, self.data, head, training))
+        return read_closed_form(path, self.data, head)
 
 
 def failed(trial: Trial, key: str, error: str) -> dict[str, Any]:

@@ -5,8 +5,10 @@
 - :mod:`~fairpo.groups.rules`: how they are written, such as ``rarest:20%``.
 """
 
+from fairpo.groups.label_groups import ALL as ALL
 from fairpo.groups.label_groups import NON_PRIVILEGED as NON_PRIVILEGED
 from fairpo.groups.label_groups import PRIVILEGED as PRIVILEGED
+from fairpo.groups.label_groups import RESERVED as RESERVED
 from fairpo.groups.label_groups import LabelGroup as LabelGroup
 from fairpo.groups.label_groups import LabelGroups as LabelGroups
 from fairpo.groups.label_groups import LabelPartition as LabelPartition

@@ -22,6 +22,11 @@ Role = Literal["improve", "protect"]
 PRIVILEGED = "privileged"
 NON_PRIVILEGED = "non_privileged"
 
+ALL = "all"
+"""What the set of all labels is called where a name is needed."""
+RESERVED = (ALL, "group_min", "group_max", "difference")
+"""They would collide in keys ``<metric>/<group>``."""
+
 
 @dataclass(frozen=True)
 class LabelGroup:

@@ -16,6 +16,7 @@ from fairpo._checks import file_error, value_error
 from fairpo.groups.label_groups import (
     NON_PRIVILEGED,
     PRIVILEGED,
+    RESERVED,
     LabelGroup,
     LabelGroups,
     LabelPartition,
@@ -128,6 +129,11 @@ def _groups_rule(written: Mapping[str, Any]) -> PrivilegedRule:
     for name, told in written.items():
         role, spec = _role_of(name, told)
         rules[name] = role, None if spec == OTHERS else parse_privileged(spec)
+    of_others = [name for name, (_, rule) in rules.items() if rule is None]
+    if len(of_others) > 1:
+        raise value_error(
+            "others", must="be written for one group at most", got=", ".join(of_others)
+        )
     if not any(role == "improve" for role, _ in rules.values()):
         raise value_error(
             "the groups of labels", must="hold one to improve", got=", ".join(rules) or "none"
@@ -160,10 +166,11 @@ def _groups_rule(written: Mapping[str, Any]) -> PrivilegedRule:
 
 def _role_of(name: Any, told: Any) -> tuple[Role, Any]:
     """The role of a group and the rule of its labels, as they were written."""
-    if name in (PRIVILEGED, NON_PRIVILEGED, "") or not isinstance(name, str):
+    taken = (PRIVILEGED, NON_PRIVILEGED, *RESERVED)
+    if not isinstance(name, str) or name in ("", *taken) or "/" in name:
         raise value_error(
             "the name of a group",
-            must=f"be text, and not {PRIVILEGED} or {NON_PRIVILEGED}: all to improve, and the rest",
+            must=f"be text without '/', and not {', '.join(taken)}: figures have these names",
             got=repr(name),
         )
     if isinstance(told, Mapping) and len(told) == 1:

@@ -13,13 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairpo._checks import check_finite, type_error, value_error
+from fairpo.groups import ALL as ALL
+from fairpo.groups import RESERVED
 from fairpo.metrics.ranking import Floats, divide_defined
 from fairpo.metrics.row_blocks import row_blocks
 
 Groups: TypeAlias = "Mapping[str, NDArray[np.int64] | Sequence[int]]"
-
-ALL = "all"  # what the set of all labels is called where a name is needed
-RESERVED = (ALL, "group_min", "group_max", "difference")  # would collide in keys <metric>/<group>
 
 
 class Counts(NamedTuple):

@@ -26,7 +26,8 @@ class BCESettings(BaseModel):
         1.0,
         gt=0,
         allow_inf_nan=False,
-        description="Weight of privileged labels against 1 for the others; 5 is usual.",
+        description="Weight of privileged labels against 1 for the others. Some methods have "
+        "their own: 5 for bce-reweighted, 3 for fairpo-crossfit.",
     )
 
 

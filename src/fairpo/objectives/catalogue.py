@@ -42,7 +42,9 @@ class Method:
     parts : mapping
         What makes it this method: its arguments, or options of its objective; they cannot be set.
     defaults : mapping
-        Settings that go over the preset's and under the caller's.
+        Settings that go over the preset's and under the caller's. An objective that is built
+        directly does not have them: ``AcrossExamplesObjective`` weighs privileged labels 1 times,
+        ``fairpo-crossfit`` 3 times.
     continues : bool
         Whether training starts from the reference, for some extra epochs; false for a reference's
         own method and for one that is trained beside it.
@@ -91,7 +93,7 @@ CLOSED_FORM = "kernel-ridge"
 METHODS: dict[str, Method] = {
     "bce": Method("binary cross-entropy: the reference itself", BCEObjective, continues=False),
     "kernel-ridge": Method(
-        "kernel ridge regression, solved for: the reference that fairpo-crossfit starts from",
+        "kernel ridge regression, solved for: the reference of fairpo-crossfit",
         SquaredErrorObjective,
         continues=False,
         solves=True,
@@ -251,7 +253,7 @@ def make_objective(
     ------
     FairPOValueError
         Unknown method, preset or option, or a value out of range, all faults in one error; or
-        label counts or confusing examples are needed and missing.
+        label counts or a competition are needed and missing.
 
     Examples
     --------

@@ -18,7 +18,8 @@ class GroupWeightSettings(BaseModel):
         1e-4,
         ge=0,
         allow_inf_nan=False,
-        description="Step of the group weights (mirror ascent); 0 holds them.",
+        description="Step of the group weights (mirror ascent); 0 holds them. Some methods have "
+        "their own: 0.01 for group-dro, 1 for group-dro-excess, 0.001 for fairpo-crossfit.",
     )
     floor: float = Field(
         0.0,

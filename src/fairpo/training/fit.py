@@ -160,6 +160,7 @@ def train_method(
     preset: str = "paper-v1",
     options: Mapping[str, Any] | None = None,
     head: HeadSettings | None = None,
+    closed_form: Reference | None = None,
     sample_weight: NDArray[np.float64] | None = None,
     on_epoch: EpochCallback | None = None,
     checkpoint: Checkpoint | None = None,
@@ -180,6 +181,9 @@ def train_method(
         Objective settings over the preset's.
     head : HeadSettings, optional
         Of the residual head, where the reference is scores only.
+    closed_form : Reference, optional
+        By :func:`make_reference` of the same data, head, seed and weights, for the methods that
+        need it; they solve for it when it is not given.
     sample_weight : float array, shape (n,), optional
     on_epoch : callable, optional
     checkpoint : Checkpoint, optional
@@ -198,6 +202,7 @@ def train_method(
             preset=preset,
             options=options or {},
             head=head,
+            closed_form=closed_form,
             sample_weight=sample_weight,
             on_epoch=on_epoch,
             checkpoint=checkpoint,
@@ -205,7 +210,7 @@ def train_method(
     objective = _build_objective(method, groups, preset, options or {}, data, settings.seed)
     policy = start_policy(data, reference, head, settings.seed)
     if known is not None and known.solves and reference.left_out is None:
-        solved = kernel_reference(data, head, settings, sample_weight=sample_weight)
+        solved = closed_form or kernel_reference(data, head, settings, sample_weight=sample_weight)
         state = policy.state_dict()
         training = Training(Selector(None), state, state, notes=solved.notes)
         assert solved.policy is not None
@@ -213,7 +218,7 @@ def train_method(
             solved.policy, name, training, objective, data, reference, groups, settings, head
         )
     if known is not None and not known.continues:
-        return _reference_as_method(name, groups, policy, reference, objective, data)
+        return _reference_as_method(name, groups, policy, reference, objective)
     rows = training_rows(data, "train", reference.logits, sample_weight)
     score = scorer(data, groups, reference.logits, settings)
     start = score_logits(reference.logits, data, groups)
@@ -248,13 +253,15 @@ def _train_cross_fitted(
     preset: str,
     options: Mapping[str, Any],
     head: HeadSettings,
+    closed_form: Reference | None,
     sample_weight: NDArray[np.float64] | None,
     on_epoch: EpochCallback | None,
     checkpoint: Checkpoint | None,
 ) -> FittedMethod:
     """Train a method that needs a closed form; the reference judges what came of it."""
-    closed_form = reference
-    if reference.left_out is None:
+    if reference.left_out is not None:
+        closed_form = reference
+    elif closed_form is None:
         closed_form = kernel_reference(data, head, settings, sample_weight=sample_weight)
     fitted = train_cross_fitted(
         data,
@@ -363,12 +370,9 @@ def _reference_as_method(
     policy: Policy,
     reference: Reference,
     objective: Objective,
-    data: MultiLabelData,
 ) -> FittedMethod:
     state = policy.state_dict()
-    training = reference.training or Training(
-        Selector(score_logits(reference.logits, data, groups)), state, state
-    )
+    training = reference.training or Training(Selector(None), state, state)
     return FittedMethod(name, groups, policy, training, objective, [])
 
 

@@ -28,6 +28,11 @@ NO_GAIN = (
     "no gain found: no epoch within tolerance beat the reference's privileged mAP on validation, "
     "so the reference is returned."
 )
+WORSE_THAN_HELD = (
+    "no gain found: on validation, what holds the reference had a privileged mAP more than a "
+    "standard error below the reference's, or lost more than the tolerance on the other labels, "
+    "so the reference is returned."
+)
 _RESAMPLES = 200
 _LEAST_GAIN = 1e-9  # equal is not worse
 
@@ -47,7 +52,10 @@ class FittedMethod:
 
     @property
     def fell_back(self) -> bool:
-        """Whether no epoch within tolerance beat the reference, so that it was returned."""
+        """Whether the reference was returned, as nothing beat it; false for its own method.
+
+        What holds the reference need not beat it; see :func:`judged`.
+        """
         return self.training.selector.fell_back
 
     @property
@@ -113,10 +121,12 @@ def judged(
     )
     logits = predict_logits(policy, training_rows(data, "validation", reference.logits))
     truth = data.targets_of(rows)
+    no_gain = NO_GAIN
     if holds_reference and settings.reference_is_candidate and not math.isnan(start.privileged):
         before = np.asarray(reference.logits[rows])
         error = _standard_error(logits, before, truth, groups.privileged)
         selector.best_goal = start.privileged - error - _LEAST_GAIN
+        no_gain = WORSE_THAN_HELD
     selector.offer(
         max(training.selector.best_epoch, 1),
         ValidationScores.from_logits(logits, truth, groups),
@@ -124,7 +134,7 @@ def judged(
     notes, selected = list(training.notes), policy
     if selector.fell_back:
         selected = start_policy(data, reference, head, settings.seed)
-        notes.append(NO_GAIN)
+        notes.append(no_gain)
     training = replace(training, selector=selector)
     return FittedMethod(method, groups, selected, training, objective, notes, last=policy)
 
