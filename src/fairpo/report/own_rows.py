@@ -27,7 +27,8 @@ def own_rows(figures: dict[str, Any]) -> alt.HConcatChart:
     precision = [row for name in sets for row in _precision(name, figures["sets"][name])]
     changes = [row for name in sets for row in _changes(name, figures["sets"][name])]
     left = _panel(precision, sets, "privileged mAP, points", alt.Scale(domain=[0, 100]))
-    right = _panel(changes, sets, "change of privileged mAP, points", alt.Scale(zero=True, padding=10))
+    around = alt.Scale(zero=True, padding=10)
+    right = _panel(changes, sets, "change of privileged mAP, points", around)
     zero = alt.Chart(alt.Data(values=[{"zero": 0}])).mark_rule(color=_GREY, strokeDash=[4, 3])
     whole = alt.hconcat(left, alt.layer(zero.encode(x="zero:Q"), right), spacing=30)
     return styled(
