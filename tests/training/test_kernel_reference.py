@@ -159,6 +159,15 @@ def test_constant_features_and_twin_rows_are_no_trouble():
     assert np.isfinite(logits_of(fit.model, features)).all()
 
 
+def test_the_width_is_told_by_rows_that_differ():
+    data = made(n_rows=400)
+    features = data.features + 3
+    features[np.random.default_rng(0).random(len(features)) < 0.8] = 0
+    part = MultiLabelData(features, data.targets, data.label_names, data.split)
+    only = ONE.model_copy(update={"scalings": ("none",)})
+    assert fit_kernel_ridge(part, data.rows("train"), only, 0).model.width > 1
+
+
 def test_many_rows_have_fewer_landmarks_and_are_solved_in_blocks(monkeypatch):
     from fairpo.training import kernel_reference
 
