@@ -134,6 +134,23 @@ def test_labels_without_positives_and_empty_groups_are_finite():
     assert built(logits[:0], targets[:0], reference[:0]).loss.isfinite()
 
 
+@pytest.mark.parametrize("indices", [range(10), range(10, 15)])
+def test_a_group_of_which_nothing_is_known_has_no_loss(indices):
+    logits, known, reference = (torch.cat([part] * 3, dim=1) for part in scene(seed=5))
+    targets = known.clone()
+    targets[:, :10] = -1
+    built = AcrossExamplesObjective(
+        LabelPartition.from_indices(indices, 15), competition_of(reference, targets)
+    )
+    policy = logits.requires_grad_()
+    output = built(policy, targets, reference)
+    output.loss.backward()
+    assert 0.0 in output.group_losses.tolist()
+    assert output.loss.isfinite()
+    assert policy.grad.isfinite().all()
+    assert built(logits, known, reference).loss.isfinite()
+
+
 def test_a_negative_that_is_all_the_competition_costs_no_less_than_a_bound():
     reference = torch.zeros(3, N_LABELS, dtype=torch.float64)
     targets = torch.ones(3, N_LABELS, dtype=torch.int8)

@@ -174,6 +174,9 @@ class AcrossExamplesObjective(Objective):
 
 
 def _in_units(membership: Tensor, losses: Tensor) -> Tensor:
-    """Weights (groups, labels) under which the reference's losses add up to 1 in each group."""
-    totals = membership @ losses.double()
-    return membership / totals.clamp_min(torch.finfo(torch.float32).tiny).unsqueeze(1)
+    """Weights (groups, labels) under which the reference's losses add up to 1 in each group.
+
+    0 in a group where the reference has no loss: nothing of it is known, or there is none.
+    """
+    totals = (membership @ losses.double()).unsqueeze(1)
+    return torch.where(totals > 0, membership / totals, 0.0)
