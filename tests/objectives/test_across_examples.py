@@ -134,6 +134,28 @@ def test_labels_without_positives_and_empty_groups_are_finite():
     assert built(logits[:0], targets[:0], reference[:0]).loss.isfinite()
 
 
+@pytest.mark.parametrize("floor", [0.0, 0.15, 0.3, 0.499])
+def test_weights_start_at_the_floor_or_above(floor):
+    logits, targets, reference = scene(seed=6)
+    reference[:, PRIVILEGED] = torch.where(targets[:, PRIVILEGED] == 1, 6.0, -6.0).double()
+    built = objective(reference, targets, floor=floor)
+    start, _ = objective(reference, targets).group_weights()
+    assert start < 0.15
+    raised = floor + (1 - 2 * floor) * start
+    torch.testing.assert_close(built.group_weights(), torch.stack([raised, 1 - raised]))
+    built(logits, targets, reference)
+    assert built.group_weights().min() >= floor * (1 - 1e-9)
+
+
+def test_a_floor_is_of_groups_with_members_and_below_an_even_share():
+    _, targets, reference = scene()
+    competition = competition_of(reference, targets)
+    alone = AcrossExamplesObjective(groups([]), competition, floor=0.9)
+    assert alone.group_weights().tolist() == [0.0, 1.0]
+    with pytest.raises(FairPOValueError, match=r"floor must be in \[0, 1/2\) for 2 groups"):
+        objective(reference, targets, floor=0.6)
+
+
 @pytest.mark.parametrize("indices", [range(10), range(10, 15)])
 def test_a_group_of_which_nothing_is_known_has_no_loss(indices):
     logits, known, reference = (torch.cat([part] * 3, dim=1) for part in scene(seed=5))

@@ -155,9 +155,14 @@ class AcrossExamplesObjective(Objective):
         return ObjectiveOutput(loss, group_losses, weights, diagnose(whole.watched))
 
     def _initial_weights(self, membership: Tensor, improve: Tensor, losses: Tensor) -> list[float]:
+        """Those of cross-entropy, raised to the floor as a step of mirror ascent raises them."""
         boost = torch.where(improve, self.settings.privileged_weight, 1.0)
         total = boost * (membership @ losses.double()).clamp_min(torch.finfo(torch.float32).tiny)
-        return (total / total.sum()).tolist()
+        has_members = membership.sum(1) > 0
+        share = total * has_members / (total * has_members).sum()
+        floor = self.settings.floor
+        raised = floor + (1 - has_members.sum() * floor) * share
+        return torch.where(has_members, raised, 1.0).tolist()
 
     def _pair_losses(self, inputs: StepInputs) -> Tensor:
         """Sum over the rows here of what each compared label's pairs cost, (compared labels,)."""
