@@ -279,6 +279,20 @@ def test_a_closed_form_reference_is_the_start_of_cross_fitting(data, groups):
     assert same(first.state_dict(), second.state_dict())
 
 
+def test_rows_without_weight_do_not_compete(data, groups):
+    reference = make_reference("kernel-ridge", data, HEAD, SHORT)
+    label = groups.privileged[0]
+    weight = 1.0 - (data.targets[:, label] == 1)
+    plain, weighted = (
+        train_method(
+            data, reference, groups, "fairpo-crossfit", SHORT, head=HEAD, sample_weight=each
+        ).objective
+        for each in (None, weight)
+    )
+    assert label in plain.labels.tolist()
+    assert label not in weighted.labels.tolist()
+
+
 def test_what_has_no_effect_on_a_network_from_scratch_is_told(data, groups):
     reference = make_reference("kernel-ridge", data, HEAD, SHORT)
     usual, longer, faster = (

@@ -93,10 +93,10 @@ def train_cross_fitted(
     network = new_policy_at_frequencies(data, head, settings.seed)
     targets = data.targets_of(rows)
     assert closed_form.left_out is not None
-    objective = objective_for(measure_competition(closed_form.left_out, targets))
+    weight = None if sample_weight is None else sample_weight[rows]
+    objective = objective_for(measure_competition(closed_form.left_out, targets, weight))
     known = np.zeros((data.n_rows, data.n_labels), dtype=np.float32)
     known[rows] = closed_form.left_out
-    weight = None if sample_weight is None else sample_weight[rows]
     training = train(
         network,
         objective,
