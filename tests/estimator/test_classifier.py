@@ -238,6 +238,8 @@ def test_few_rows_choose_the_epoch_themselves():
     X, y = np.eye(6), np.eye(6, 3, dtype=int)
     model = FairPOClassifier(**FAST).fit(X, y)
     assert "6 rows are too few to hold any out" in model.notes_[0]
+    told = "weights of the logits, even, as no rows are held out: network 0.50, kernel ridge 0.50."
+    assert told in model.notes_
 
 
 NAN_X = np.zeros((20, 2))
