@@ -54,6 +54,15 @@ def test_the_reference_costs_one_however_rows_weigh(share, least):
     )
 
 
+def test_labels_are_taken_in_blocks(monkeypatch):
+    from fairpo.training import competition
+
+    logits, targets = scene(seed=4)
+    whole = measure_competition(logits, targets)
+    monkeypatch.setattr(competition, "_ENTRIES", 2 * len(logits))
+    torch.testing.assert_close(numbers(measure_competition(logits, targets)), numbers(whole))
+
+
 def test_a_label_whose_negatives_have_no_weight_is_not_compared():
     logits, targets = scene(seed=3)
     found = measure_competition(logits, targets, (targets[:, 0] == 1).astype(np.float64))

@@ -343,3 +343,16 @@ def test_a_closed_form_that_does_not_fit_in_memory_is_refused(data):
         make_reference(
             "kernel-ridge", data, HEAD, SHORT.model_copy(update={"reference_cache_mb": 0})
         )
+
+
+def test_the_memory_of_a_closed_form_is_more_than_its_scores(data):
+    many = replace(
+        data,
+        targets=np.tile(data.targets, (1, 400)),
+        label_names=tuple(map(str, range(400 * data.n_labels))),
+    )
+    scores = len(many.rows("train")) * many.n_labels * 4 / 2**20
+    assert scores > 1
+    settings = SHORT.model_copy(update={"reference_cache_mb": int(12 * scores)})
+    with pytest.raises(FairPOValueError, match="have room to work on its scores"):
+        make_reference("kernel-ridge", many, HEAD, settings)

@@ -11,6 +11,8 @@ from torch import Tensor
 from fairpo.losses.pointwise import opposite_signs, signed_bce
 from fairpo.objectives.competition import Competition
 
+_ENTRIES = 2**20  # of a block of labels: float64 copies of all of them would fill the memory
+
 
 def measure_competition(
     logits: NDArray[np.float32],
@@ -41,8 +43,17 @@ def measure_competition(
     >>> found.log_partition.exp().tolist(), found.preference_losses.neg().exp().tolist()
     ([5.0], [0.2857142984867096])
     """
-    scores, truth = torch.from_numpy(logits).double(), torch.from_numpy(targets)
-    weight = _of_rows(sample_weight, len(scores))
+    weight = _of_rows(sample_weight, len(logits))
+    scores, truth = torch.from_numpy(logits), torch.from_numpy(targets)
+    size = max(_ENTRIES // max(len(logits), 1), 1)
+    blocks = zip(torch.split(scores, size, 1), torch.split(truth, size, 1), strict=True)
+    parts = [_of_labels(block.double(), known, weight) for block, known in blocks]
+    log_partition, n_positives, lost, losses = torch.cat(parts, dim=1).float()
+    return Competition(log_partition, n_positives, len(logits), lost, losses)
+
+
+def _of_labels(scores: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
+    """What a competition holds of some labels, (4, labels)."""
     positive, negative = (truth == 1) * weight, (truth == 0) * weight
     n_positives = positive.sum(0)
     compared = (n_positives > 0) & (negative.sum(0) > 0)
@@ -53,13 +64,11 @@ def measure_competition(
     known = positive + negative
     losses = signed_bce(scores, opposite_signs(truth, scores.dtype)) * known
     least = torch.finfo(torch.float64).tiny
-    return Competition(
-        log_partition.float(),
-        n_positives.float(),
-        len(scores),
-        (lost / n_positives.clamp_min(least)).float(),
-        (losses.sum(0) / known.sum(0).clamp_min(least)).float(),
+    lost, losses = (
+        lost / n_positives.clamp_min(least),
+        losses.sum(0) / known.sum(0).clamp_min(least),
     )
+    return torch.stack([log_partition, n_positives, lost, losses])
 
 
 def _of_rows(sample_weight: NDArray[np.float64] | None, n_rows: int) -> Tensor:
