@@ -30,6 +30,7 @@ PATIENCE = 200
 _EMA_DECAY = 0.9
 _EMA_EPSILON = 1e-6
 _MAX_EXPONENT = 10.0
+_ROUNDED = 1 - 1e-9  # of a floor, by dividing by the sum
 
 
 def mirror_ascent(
@@ -259,7 +260,7 @@ def _initial_weights(initial: Sequence[float] | None, members: Tensor, floor: fl
         )
     weights = weights * members
     weights = weights / weights.sum().clamp_min(torch.finfo(torch.float64).tiny)
-    if bool((weights[members] < floor).any()):
+    if bool((weights[members] < floor * _ROUNDED).any()):
         raise value_error(
             "initial group weights", must=f"be at least the floor {floor}", got=list(initial)
         )

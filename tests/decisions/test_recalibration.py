@@ -226,3 +226,16 @@ def test_probabilities_of_a_drifted_model_become_true():
 def test_another_number_of_labels_is_refused():
     with pytest.raises(FairPOValueError, match=r"logits must have shape \(rows, 3\), got \(2, 4\)"):
         Recalibration.identity(3).apply(np.zeros((2, 4)))
+
+
+def test_labels_are_fitted_in_blocks(monkeypatch):
+    from fairpo.decisions import recalibration
+
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(50, 7)).astype(np.float32)
+    targets = (logits + rng.normal(size=logits.shape) > 1).astype(np.int8)
+    whole = fit_platt(logits, targets, 2.0)
+    monkeypatch.setattr(recalibration, "ENTRIES", 100)
+    parts = fit_platt(logits, targets, 2.0)
+    np.testing.assert_allclose(parts.slope, whole.slope, rtol=1e-9)
+    np.testing.assert_allclose(parts.intercept, whole.intercept, rtol=1e-9)

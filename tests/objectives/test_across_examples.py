@@ -53,6 +53,36 @@ def slow_preference(z, y, r, label):
     return total / len(y)
 
 
+def slow_weighed_losses(z, y, r, weight, share):
+    """Group losses where each row's terms count by its weight, here 1 on average.
+
+    A row of weight w competes as w rows, of which one moves at a time.
+    """
+    rows = range(len(y))
+    others = [k for k in range(N_LABELS) if k not in PRIVILEGED]
+
+    def of_entries(scores, labels):
+        terms = [weight[i] * slow.bce(scores[i][k], y[i][k]) for i in rows for k in labels]
+        return sum(terms) / (sum(weight) * len(labels))
+
+    def of_pairs(scores, label):
+        positive = [i for i in rows if slow.is_positive(y[i][label])]
+        negative = [j for j in rows if slow.is_negative(y[j][label])]
+        whole = sum(weight[j] * math.exp(r[j][label]) for j in negative)
+        total = 0.0
+        for i in positive:
+            total = total - weight[i] * slow.log_sigmoid(scores[i][label] - math.log(whole))
+            for j in negative:
+                moved = whole - math.exp(r[j][label]) + scores[j][label].exp()
+                total = total + weight[i] * weight[j] * (moved.log() - math.log(whole))
+        return total
+
+    fixed = torch.tensor(r, dtype=torch.float64)
+    pairs = sum(of_pairs(z, k) for k in PRIVILEGED) / sum(of_pairs(fixed, k) for k in PRIVILEGED)
+    first, second = (of_entries(z, part) / of_entries(fixed, part) for part in (PRIVILEGED, others))
+    return [share * pairs + (1 - share) * first, second]
+
+
 def slow_losses(z, y, r, share=0.5):
     """Group losses in units of the reference's own."""
     others = [k for k in range(N_LABELS) if k not in PRIVILEGED]
@@ -74,6 +104,25 @@ def test_it_is_the_sum_over_pairs(share):
     z = logits.detach().clone().requires_grad_()
     expected = slow_losses(z, targets.tolist(), reference.tolist(), share)
     found = torch.stack([torch.as_tensor(loss) for loss in expected])
+    torch.testing.assert_close(output.group_losses, found, rtol=1e-5, atol=1e-6)
+    output.loss.backward()
+    torch.dot(output.group_weights, found).backward()
+    torch.testing.assert_close(policy.grad, z.grad, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_a_weight_counts_a_row_in_all_it_takes_part_in(share):
+    logits, targets, reference = scene(seed=8)
+    weight = torch.rand(N_ROWS, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    weight = 0.2 + 1.6 * weight
+    weight = weight / weight.mean()
+    competition = measure_competition(reference.float().numpy(), targets.numpy(), weight.numpy())
+    built = AcrossExamplesObjective(groups(), competition, preference_share=share)
+    policy = logits.requires_grad_()
+    output = built(policy, targets, reference, entry_weight=weight.unsqueeze(1))
+    z = logits.detach().clone().requires_grad_()
+    expected = slow_weighed_losses(z, targets.tolist(), reference.tolist(), weight.tolist(), share)
+    found = torch.stack(expected)
     torch.testing.assert_close(output.group_losses, found, rtol=1e-5, atol=1e-6)
     output.loss.backward()
     torch.dot(output.group_weights, found).backward()
@@ -132,6 +181,45 @@ def test_labels_without_positives_and_empty_groups_are_finite():
         one_sided = AcrossExamplesObjective(groups(indices), competition_of(reference, targets))
         assert one_sided(logits, targets, reference).loss.isfinite()
     assert built(logits[:0], targets[:0], reference[:0]).loss.isfinite()
+
+
+@pytest.mark.parametrize("floor", [0.0, 0.15, 0.3, 0.499])
+def test_weights_start_at_the_floor_or_above(floor):
+    logits, targets, reference = scene(seed=6)
+    reference[:, PRIVILEGED] = torch.where(targets[:, PRIVILEGED] == 1, 6.0, -6.0).double()
+    built = objective(reference, targets, floor=floor)
+    start, _ = objective(reference, targets).group_weights()
+    assert start < 0.15
+    raised = floor + (1 - 2 * floor) * start
+    torch.testing.assert_close(built.group_weights(), torch.stack([raised, 1 - raised]))
+    built(logits, targets, reference)
+    assert built.group_weights().min() >= floor * (1 - 1e-9)
+
+
+def test_a_floor_is_of_groups_with_members_and_below_an_even_share():
+    _, targets, reference = scene()
+    competition = competition_of(reference, targets)
+    alone = AcrossExamplesObjective(groups([]), competition, floor=0.9)
+    assert alone.group_weights().tolist() == [0.0, 1.0]
+    with pytest.raises(FairPOValueError, match=r"floor must be in \[0, 1/2\) for 2 groups"):
+        objective(reference, targets, floor=0.6)
+
+
+@pytest.mark.parametrize("indices", [range(10), range(10, 15)])
+def test_a_group_of_which_nothing_is_known_has_no_loss(indices):
+    logits, known, reference = (torch.cat([part] * 3, dim=1) for part in scene(seed=5))
+    targets = known.clone()
+    targets[:, :10] = -1
+    built = AcrossExamplesObjective(
+        LabelPartition.from_indices(indices, 15), competition_of(reference, targets)
+    )
+    policy = logits.requires_grad_()
+    output = built(policy, targets, reference)
+    output.loss.backward()
+    assert 0.0 in output.group_losses.tolist()
+    assert output.loss.isfinite()
+    assert policy.grad.isfinite().all()
+    assert built(logits, known, reference).loss.isfinite()
 
 
 def test_a_negative_that_is_all_the_competition_costs_no_less_than_a_bound():

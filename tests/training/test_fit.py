@@ -312,6 +312,20 @@ def test_a_closed_form_reference_is_the_start_of_cross_fitting(data, groups):
     assert same(first.state_dict(), second.state_dict())
 
 
+def test_rows_without_weight_do_not_compete(data, groups):
+    reference = make_reference("kernel-ridge", data, HEAD, SHORT)
+    label = groups.privileged[0]
+    weight = 1.0 - (data.targets[:, label] == 1)
+    plain, weighted = (
+        train_method(
+            data, reference, groups, "fairpo-crossfit", SHORT, head=HEAD, sample_weight=each
+        ).objective
+        for each in (None, weight)
+    )
+    assert label in plain.labels.tolist()
+    assert label not in weighted.labels.tolist()
+
+
 def test_what_has_no_effect_on_a_network_from_scratch_is_told(data, groups):
     reference = make_reference("kernel-ridge", data, HEAD, SHORT)
     usual, longer, faster = (
@@ -362,3 +376,16 @@ def test_a_closed_form_that_does_not_fit_in_memory_is_refused(data):
         make_reference(
             "kernel-ridge", data, HEAD, SHORT.model_copy(update={"reference_cache_mb": 0})
         )
+
+
+def test_the_memory_of_a_closed_form_is_more_than_its_scores(data):
+    many = replace(
+        data,
+        targets=np.tile(data.targets, (1, 400)),
+        label_names=tuple(map(str, range(400 * data.n_labels))),
+    )
+    scores = len(many.rows("train")) * many.n_labels * 4 / 2**20
+    assert scores > 1
+    settings = SHORT.model_copy(update={"reference_cache_mb": int(12 * scores)})
+    with pytest.raises(FairPOValueError, match="have room to work on its scores"):
+        make_reference("kernel-ridge", many, HEAD, settings)

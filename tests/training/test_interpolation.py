@@ -52,3 +52,14 @@ def test_more_models_share_alike_where_rows_tell_nothing():
     first, second, targets = scene()
     found = interpolate([first, second, first], np.full_like(targets, -1))
     assert found.weights == pytest.approx((1 / 3, 1 / 3, 1 / 3))
+
+
+def test_labels_are_taken_in_blocks(monkeypatch):
+    from fairpo.training import interpolation
+
+    first, second, targets = scene()
+    whole = interpolate([first, second], targets)
+    monkeypatch.setattr(interpolation, "_ENTRIES", len(targets))
+    parts = interpolate([first, second], targets)
+    assert parts.weights == pytest.approx(whole.weights, rel=1e-6)
+    np.testing.assert_allclose(parts.shift, whole.shift, atol=1e-6)

@@ -3,6 +3,7 @@ import pytest
 import torch
 from sklearn.kernel_ridge import KernelRidge as TheirKernelRidge
 
+from fairpo._checks import FairPOValueError
 from fairpo.data.base import MultiLabelData
 from fairpo.metrics import average_precision
 from fairpo.training.kernel_reference import KernelSettings, fit_kernel_ridge
@@ -157,6 +158,85 @@ def test_constant_features_and_twin_rows_are_no_trouble():
     part = MultiLabelData(features, data.targets, data.label_names, data.split)
     fit = fit_kernel_ridge(part, data.rows("train"), ONE, 0)
     assert np.isfinite(logits_of(fit.model, features)).all()
+
+
+def test_the_width_is_told_by_rows_that_differ():
+    data = made(n_rows=400)
+    features = data.features + 3
+    features[np.random.default_rng(0).random(len(features)) < 0.8] = 0
+    part = MultiLabelData(features, data.targets, data.label_names, data.split)
+    only = ONE.model_copy(update={"scalings": ("none",)})
+    assert fit_kernel_ridge(part, data.rows("train"), only, 0).model.width > 1
+
+
+def marked(at):
+    def column(rng, n_rows):
+        return np.where(rng.random(n_rows) < 0.05, at, rng.normal(size=n_rows))
+
+    return column
+
+
+COLUMNS = {
+    "marks of 1e3": marked(1e3),
+    "marks of 1e4": marked(1e4),
+    "marks of 1e6": marked(1e6),
+    "log-normal": lambda rng, n_rows: np.exp(4 * rng.normal(size=n_rows)),
+    "two clusters": lambda rng, n_rows: rng.normal(size=n_rows) + 300 * (rng.random(n_rows) < 0.5),
+}
+
+
+@pytest.mark.parametrize("scaling", ["none", "standard"])
+@pytest.mark.parametrize("column", COLUMNS)
+def test_a_column_of_large_numbers_can_be_solved_for(column, scaling):
+    data = made(n_rows=1000)
+    features = data.features.copy()
+    features[:, 0] = COLUMNS[column](np.random.default_rng(1), len(features))
+    part = MultiLabelData(features, data.targets, data.label_names, data.split)
+    settings = KernelSettings(scalings=(scaling,))
+    fit = fit_kernel_ridge(part, data.rows("train"), settings, 0)
+    test = data.rows("test")
+    assert average_precision(fit.left_out, data.targets[data.rows("train")]).mean() > 0.6
+    assert average_precision(logits_of(fit.model, features[test]), data.targets[test]).mean() > 0.6
+
+
+def with_overflow(data):
+    """Centring and scaling alike give infinity: the column's range is more than float32 holds."""
+    features = data.features.copy()
+    features[:, 0] = np.where(np.arange(len(features)) % 10, -3e38, 3e38)
+    return MultiLabelData(features, data.targets, data.label_names, data.split)
+
+
+def test_features_that_no_kernel_can_take_are_refused():
+    data = with_overflow(made())
+    told = (
+        "the training features must make kernels that can be solved for, got none that can, "
+        "of 4 scalings and widths. Look for columns"
+    )
+    with pytest.raises(FairPOValueError, match=told):
+        fit_kernel_ridge(data, data.rows("train"), KernelSettings(), 0)
+
+
+def test_a_shape_that_cannot_be_solved_for_leaves_the_others(monkeypatch):
+    from fairpo.training import kernel_reference
+
+    class Fragile(kernel_reference._Regression):
+        def __init__(self, data, rows, sample_weight, shape, landmarks):
+            if shape.scaling == "none" or (shape.width == 1 and len(landmarks) > 50):
+                raise torch.linalg.LinAlgError
+            super().__init__(data, rows, sample_weight, shape, landmarks)
+
+        def solve(self, penalty):
+            if penalty < 1:
+                raise torch.linalg.LinAlgError
+            return super().solve(penalty)
+
+    monkeypatch.setattr(kernel_reference, "_Regression", Fragile)
+    monkeypatch.setattr(kernel_reference, "_SEARCH_LANDMARKS", 50)
+    data = made()
+    settings = KernelSettings(widths=(1.0, 1000.0))  # the first is best on few landmarks
+    fit = fit_kernel_ridge(data, data.rows("train"), settings, 0)
+    assert (fit.scaling, fit.width) == ("standard", 1000)
+    assert fit.penalty >= 1
 
 
 def test_many_rows_have_fewer_landmarks_and_are_solved_in_blocks(monkeypatch):

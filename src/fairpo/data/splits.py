@@ -9,6 +9,9 @@ from scipy import sparse
 from fairpo._checks import value_error
 from fairpo.data.base import Targets
 
+FEWEST_ROWS_TO_SPLIT = 10
+"""Below this no row is held out: the training rows themselves choose the epoch."""
+
 _PATIENCE = 1_000
 _NOISE = 0.1
 _CANDIDATES = 50

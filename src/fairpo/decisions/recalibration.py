@@ -25,6 +25,7 @@ LEAST_SLOPE = 0.01
 """Of the pooled slope: what a label keeps whose scores rank its validation rows backwards."""
 
 SURE = 1e-12  # probabilities nearer than this to 0 or 1 have the logit of this one
+ENTRIES = 2**20  # of a block of labels that are fitted together, in float64
 STEPS = 100  # Newton needs about 8; the rest is for guards next to 0 on separable rows
 HALVINGS = 20
 CONVERGED = 1e-12
@@ -125,12 +126,15 @@ def fit_platt(logits: Scores, targets: NDArray[Any], guard: float) -> Recalibrat
     (array([2.]), array([-1.]))
     """
     check_scores(logits, targets)
-    scores = logits.astype(np.float64)
-    slope, intercept = _pooled(scores, targets)
-    prior = expit(slope * scores + intercept)
-    slopes, intercepts = _logistic(
-        scores, *guarded_targets(targets, prior, guard), slope, intercept
-    )
+    slope, intercept = _pooled(logits, targets)
+    n_labels, size = logits.shape[1], max(ENTRIES // max(len(logits), 1), 1)
+    slopes, intercepts = np.empty(n_labels), np.empty(n_labels)
+    for start in range(0, n_labels, size):
+        block = slice(start, start + size)
+        scores = logits[:, block].astype(np.float64)
+        prior = expit(slope * scores + intercept)
+        guarded = guarded_targets(targets[:, block], prior, guard)
+        slopes[block], intercepts[block] = _logistic(scores, *guarded, slope, intercept)
     fitted = _fitted(targets)
     return Recalibration.straight(
         np.where(fitted, slopes, slope), np.where(fitted, intercepts, intercept)
@@ -188,10 +192,10 @@ def _curve(scores: Scores, targets: Floats, weights: Floats) -> tuple[Floats, Fl
     return fit.X_thresholds_, after
 
 
-def _pooled(scores: Floats, targets: NDArray[Any]) -> tuple[float, float]:
+def _pooled(scores: Scores, targets: NDArray[Any]) -> tuple[float, float]:
     """One slope and intercept for all labels; the identity is worth one entry against them."""
     observed = targets >= 0
-    known, true = scores[observed][:, None], targets[observed][:, None]
+    known, true = scores[observed][:, None].astype(np.float64), targets[observed][:, None]
     if not (true == 1).any() or not (true == 0).any():
         return 1.0, 0.0
     mixed, weights = guarded_targets(true, expit(known), 1.0)

@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 from fairpo.models.scaling import Scaling
 
+_MOST_LOST = 2e-6  # of a squared width, to cancellation
+
 
 class KernelRidge(nn.Module):
     """Logits that are sums of Gaussian bumps around landmarks.
@@ -35,21 +37,32 @@ class KernelRidge(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (batch, features) to logits (batch, labels)."""
-        return torch.addmm(self.intercept, self.bumps(features), self.coefficients)
+        return self._sums(features, self.coefficients, self.intercept)
 
     def logits_at(self, features: Tensor, labels: Tensor) -> Tensor:
         """Logits (batch, sampled) of some labels, (sampled,), only."""
-        bumps = self.bumps(features)
-        return torch.addmm(self.intercept[labels], bumps, self.coefficients[:, labels])
+        return self._sums(features, self.coefficients[:, labels], self.intercept[labels])
 
     def bumps(self, features: Tensor) -> Tensor:
         """What the logits are sums of, (batch, landmarks), between 0 and 1."""
         return gaussian_kernel(self.scaling(features), self.landmarks, self.width)
 
+    def _sums(self, features: Tensor, coefficients: Tensor, intercept: Tensor) -> Tensor:
+        """Add up in float64: coefficients of bumps that overlap are large and nearly cancel."""
+        bumps = self.bumps(features)
+        sums = torch.addmm(intercept.double(), bumps.double(), coefficients.double())
+        return sums.to(bumps.dtype)
+
 
 def gaussian_kernel(rows: Tensor, landmarks: Tensor, width: Tensor) -> Tensor:
     """``exp(-|x - z|^2 / width^2)`` of (batch, d) and (m, d), shape (batch, m)."""
-    squares = (rows * rows).sum(1, keepdim=True) + (landmarks * landmarks).sum(1)
+    norms = (rows * rows).sum(1, keepdim=True)
     # |x|^2 + |z|^2 - 2 x z in one product: cdist would hold (batch, m) twice.
+    squares = norms + (landmarks * landmarks).sum(1)
     distances = torch.addmm(squares, rows, landmarks.T, alpha=-2).clamp_min_(0)
+    # It keeps nothing of what is near a row of many widths: there differences are taken one by one.
+    lost = norms.squeeze(1) * torch.finfo(rows.dtype).eps
+    if (far := ~(lost <= _MOST_LOST * width**2)).any():
+        exact = torch.cdist(rows[far], landmarks, compute_mode="donot_use_mm_for_euclid_dist")
+        distances[far] = exact.square_()
     return distances.mul_(-1 / width**2).exp_()

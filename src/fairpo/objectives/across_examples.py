@@ -155,9 +155,14 @@ class AcrossExamplesObjective(Objective):
         return ObjectiveOutput(loss, group_losses, weights, diagnose(whole.watched))
 
     def _initial_weights(self, membership: Tensor, improve: Tensor, losses: Tensor) -> list[float]:
+        """Those of cross-entropy, raised to the floor as a step of mirror ascent raises them."""
         boost = torch.where(improve, self.settings.privileged_weight, 1.0)
         total = boost * (membership @ losses.double()).clamp_min(torch.finfo(torch.float32).tiny)
-        return (total / total.sum()).tolist()
+        has_members = membership.sum(1) > 0
+        share = total * has_members / (total * has_members).sum()
+        floor = self.settings.floor
+        raised = floor + (1 - has_members.sum() * floor) * share
+        return torch.where(has_members, raised, 1.0).tolist()
 
     def _pair_losses(self, inputs: StepInputs) -> Tensor:
         """Sum over the rows here of what each compared label's pairs cost, (compared labels,)."""
@@ -174,6 +179,9 @@ class AcrossExamplesObjective(Objective):
 
 
 def _in_units(membership: Tensor, losses: Tensor) -> Tensor:
-    """Weights (groups, labels) under which the reference's losses add up to 1 in each group."""
-    totals = membership @ losses.double()
-    return membership / totals.clamp_min(torch.finfo(torch.float32).tiny).unsqueeze(1)
+    """Weights (groups, labels) under which the reference's losses add up to 1 in each group.
+
+    0 in a group where the reference has no loss: nothing of it is known, or there is none.
+    """
+    totals = (membership @ losses.double()).unsqueeze(1)
+    return torch.where(totals > 0, membership / totals, 0.0)

@@ -23,7 +23,8 @@ class Competition:
         ``log sum_j exp(r_j)`` over the rows ``j`` to which the label does not apply, ``r`` the
         reference's logits: in it each negative counts by how confusing it is.
     n_positives : float tensor, shape (labels,)
-        Rows to which the label applies; 0 takes the label out of the comparison.
+        Rows to which the label applies; 0 takes the label out of the comparison. Weights of rows,
+        1 on average, count here and in all means and sums.
     n_rows : int
     preference_losses : float tensor, shape (labels,)
         Mean over these rows of ``-log(exp(r_i) / (exp(r_i) + sum_j exp(r_j)))``, in nats.

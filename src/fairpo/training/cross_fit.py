@@ -3,7 +3,8 @@
 1. The closed form is fitted to the training rows; what it says of each from a fit to the others
    tells which examples are confusing and what loss can be expected of it.
 2. A network is trained from scratch, its preferences and its group weights measured against that.
-3. The two, and the scores of a given model, are weighed by their likelihood on the validation rows.
+3. The two, and the scores of a given model, are weighed by their likelihood on the validation rows;
+   alike, where rows are too few to hold any out.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fairpo.data.base import MultiLabelData
+from fairpo.data.base import MultiLabelData, feature_rows
+from fairpo.data.splits import FEWEST_ROWS_TO_SPLIT
 from fairpo.models.head import HeadSettings, Policy
 from fairpo.objectives import Objective
 from fairpo.objectives.competition import Competition
@@ -93,10 +95,10 @@ def train_cross_fitted(
     network = new_policy_at_frequencies(data, head, settings.seed)
     targets = data.targets_of(rows)
     assert closed_form.left_out is not None
-    objective = objective_for(measure_competition(closed_form.left_out, targets))
+    weight = None if sample_weight is None else sample_weight[rows]
+    objective = objective_for(measure_competition(closed_form.left_out, targets, weight))
     known = np.zeros((data.n_rows, data.n_labels), dtype=np.float32)
     known[rows] = closed_form.left_out
-    weight = None if sample_weight is None else sample_weight[rows]
     training = train(
         network,
         objective,
@@ -140,8 +142,20 @@ def _weighed(
     }
     if given is not None:
         models["given scores"] = np.asarray(given.logits[rows])
-    found = interpolate(list(models.values()), data.targets_of(rows))
+    unseen = not _chose_themselves(data)
+    targets = data.targets_of(rows)
+    found = interpolate(list(models.values()), targets if unseen else np.full_like(targets, -1))
     own, of_base, *of_given = found.weights
     policy.interpolate(own, of_base, torch.from_numpy(found.shift).float(), *of_given)
     told = ", ".join(f"{name} {each:.2f}" for name, each in zip(models, found.weights, strict=True))
-    return policy, f"weights of the logits, by likelihood on the validation rows: {told}."
+    how = "by likelihood on the validation rows" if unseen else "even, as no rows are held out"
+    return policy, f"weights of the logits, {how}: {told}."
+
+
+def _chose_themselves(data: MultiLabelData) -> bool:
+    """Whether the validation rows are the training rows, too few to hold any out, once more."""
+    train, validation = data.rows("train"), data.rows("validation")
+    if not len(train) == len(validation) < FEWEST_ROWS_TO_SPLIT:
+        return False
+    once, again = (feature_rows(data.features, rows) for rows in (train, validation))
+    return np.array_equal(once, again)

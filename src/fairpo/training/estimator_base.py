@@ -16,10 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fairpo._checks import check_finite
 from fairpo.data.base import MultiLabelData, Targets
-from fairpo.data.splits import stratified_split
-
-FEWEST_ROWS_TO_SPLIT = 10
-"""Below this no row is held out: the training rows themselves choose the epoch."""
+from fairpo.data.splits import FEWEST_ROWS_TO_SPLIT, stratified_split
 
 
 class MultiLabelEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]

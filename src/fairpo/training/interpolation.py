@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 _STEPS = 60
+_ENTRIES = 2**20  # of a block of labels, which alone is held in float64
 
 
 class Interpolation(NamedTuple):
@@ -47,25 +48,34 @@ def interpolate(
         Nats that it costs to take a weight ``e`` times an even share, and half a nat a unit of
         shift.
     """
-    models = torch.stack([torch.from_numpy(each) for each in logits]).double()
-    truth = torch.from_numpy(targets).double()
-    known = (truth >= 0).double()
+    models, truth = [torch.from_numpy(each) for each in logits], torch.from_numpy(targets)
     even = -math.log(len(models))
     log_weights = torch.full((len(models),), even, dtype=torch.float64, requires_grad=True)
     shift = torch.zeros(truth.shape[1], dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.LBFGS(
         [log_weights, shift], max_iter=_STEPS, line_search_fn="strong_wolfe"
     )
+    size = max(_ENTRIES // max(len(truth), 1), 1)
 
     def cost() -> Tensor:
         optimizer.zero_grad()
-        mixed = torch.tensordot(log_weights.exp(), models, 1) + shift
-        likelihood = F.binary_cross_entropy_with_logits(
-            mixed, truth.clamp_min(0), known, reduction="sum"
-        )
-        value = likelihood + prior * ((log_weights - even) ** 2).sum() + 0.5 * (shift**2).sum()
+        value = prior * ((log_weights - even) ** 2).sum() + 0.5 * (shift**2).sum()
         value.backward()  # type: ignore[no-untyped-call]
-        return value
+        for start in range(0, truth.shape[1], size):
+            block = slice(start, start + size)
+            mixed = torch.tensordot(
+                log_weights.exp(), torch.stack([each[:, block] for each in models]).double(), 1
+            )
+            known = truth[:, block]
+            likelihood = F.binary_cross_entropy_with_logits(
+                mixed + shift[block],
+                known.clamp_min(0).double(),
+                (known >= 0).double(),
+                reduction="sum",
+            )
+            likelihood.backward()  # type: ignore[no-untyped-call]
+            value = value + likelihood.detach()
+        return value.detach()
 
     optimizer.step(cost)  # type: ignore[no-untyped-call]
     return Interpolation(tuple(log_weights.detach().exp().tolist()), shift.detach().numpy())

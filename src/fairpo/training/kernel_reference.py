@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import product
 from typing import Literal, NamedTuple
@@ -20,7 +21,9 @@ import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
+from torch.linalg import LinAlgError  # type: ignore[attr-defined]
 
+from fairpo._checks import value_error
 from fairpo.data.base import MultiLabelData, block_rows, dense_targets, feature_rows
 from fairpo.decisions.recalibration import fit_platt
 from fairpo.metrics.ranking import average_precision, mean_defined
@@ -111,22 +114,34 @@ def fit_kernel_ridge(
         Of the landmarks, and of the rows of the search.
     sample_weight : float array, shape (n,), optional
         Of all rows of the data; only their ratios count.
+
+    Raises
+    ------
+    FairPOValueError
+        No scaling and width makes a kernel that can be solved for.
     """
     weight = np.ones(data.n_rows) if sample_weight is None else sample_weight
     drawn = np.random.default_rng(seed).permutation(rows)
     few = np.sort(drawn[:_SEARCH_ROWS])
     spanning = drawn[: min(settings.landmarks, _SEARCH_LANDMARKS)]
-    tried = [
-        _Regression(data, few, weight, _Shape(*shape), spanning)
-        for shape in product(settings.scalings, settings.widths)
-    ]
-    best = _best(tried, settings.penalties[::2], few)
+    shapes = [_Shape(*shape) for shape in product(settings.scalings, settings.widths)]
+    tried = _solvable(data, few, weight, shapes, spanning)
     affordable = max(int((_MOST_PRODUCTS / len(rows)) ** 0.5), _LEAST_LANDMARKS)
     landmarks = drawn[: min(settings.landmarks, affordable)]
-    whole = _Regression(data, rows, weight, best.regression.shape, landmarks)
-    place = settings.penalties.index(best.penalty)
-    near = settings.penalties[max(place - 1, 0) : place + 2]
-    return _as_logits(_best([whole], near, few), settings.guard)
+    while best := _best(tried, settings.penalties[::2], few):
+        whole = _solvable(data, rows, weight, [best.regression.shape], landmarks)
+        place = settings.penalties.index(best.penalty)
+        near = settings.penalties[max(place - 1, 0) : place + 2]
+        if (found := _best(whole, near, few)) is not None:
+            return _as_logits(found, settings.guard)
+        tried.remove(best.regression)  # few rows could be solved for, all could not
+    raise value_error(
+        "the training features",
+        must="make kernels that can be solved for",
+        got=f"none that can, of {len(shapes)} scalings and widths",
+        do="Look for columns whose numbers are too large for float32, such as marks of what is "
+        "missing.",
+    )
 
 
 class _Shape(NamedTuple):
@@ -165,22 +180,40 @@ class _Solution:
         return values
 
 
+def _solvable(
+    data: MultiLabelData,
+    rows: NDArray[np.int64],
+    sample_weight: NDArray[np.float64],
+    shapes: list[_Shape],
+    landmarks: NDArray[np.int64],
+) -> list[_Regression]:
+    """Regressions of these shapes, but for those whose kernel is singular or overflows."""
+    found = []
+    for shape in shapes:
+        with suppress(LinAlgError):
+            found.append(_Regression(data, rows, sample_weight, shape, landmarks))
+    return found
+
+
 def _best(
     regressions: list[_Regression], penalties: tuple[float, ...], rows: NDArray[np.int64]
-) -> _Solution:
+) -> _Solution | None:
     """The regression and the penalty with the best mean average precision on rows left out."""
-    if len(regressions) == len(penalties) == 1:
-        return regressions[0].solve(penalties[0])
-    truth = dense_targets(regressions[0].data.targets, rows)
+    truth = dense_targets(regressions[0].data.targets, rows) if regressions else np.empty((0, 0))
+    alone = len(regressions) == len(penalties) == 1
     best, highest = None, -math.inf
     for regression in regressions:
-        blocks = list(regression.blocks(rows))
+        blocks = [] if alone else list(regression.blocks(rows))
         for penalty in penalties:
-            solution = regression.solve(penalty)
+            try:
+                solution = regression.solve(penalty)
+            except LinAlgError:
+                continue
+            if alone:
+                return solution
             precision = average_precision(solution.left_out(rows, blocks), truth)
             if (score := float(mean_defined(precision))) > highest or best is None:
                 best, highest = solution, score
-    assert best is not None
     return best
 
 
@@ -210,7 +243,8 @@ class _Regression:
         self.mean, self.scale = torch.from_numpy(mean), torch.from_numpy(scale)
         self.landmarks = self._scaled(landmarks)
         self.width = shape.width * _median_distance(self.landmarks[:_MEDIAN_ROWS])
-        kernel = gaussian_kernel(self.landmarks, self.landmarks, self.width).double()
+        among = self.landmarks.double()  # or rounding is more than the jitter
+        kernel = gaussian_kernel(among, among, self.width)
         kernel.diagonal().add_(_JITTER)
         self.turn = torch.linalg.cholesky(kernel)
         few = len(rows) * len(landmarks) <= _KEPT_NUMBERS
@@ -269,7 +303,7 @@ class _Regression:
 
 
 def _median_distance(rows: Tensor) -> Tensor:
-    distances = torch.cdist(rows, rows)
+    distances = torch.pdist(rows)  # of twins exactly 0, which cdist of many rows is not
     apart = distances[distances > 0]
     return apart.median() if len(apart) else torch.ones(())
 

@@ -18,6 +18,8 @@ from fairpo.training.new_policy import new_policy
 from fairpo.training.reference_scores import HeadScores, Scores, head_scores
 from fairpo.training.settings import TrainingSettings
 
+_AT_ONCE = 13  # times the scores: measured where Platt's line of all labels together is fitted
+
 
 @dataclass
 class Reference:
@@ -75,7 +77,8 @@ def kernel_reference(
     head : HeadSettings
         Of the head beside the regression, which is 0.
     settings : TrainingSettings
-        Its seed, and ``reference_cache_mb``, which the scores of the training rows must not exceed.
+        Its seed, and ``reference_cache_mb``, which the scores of the training rows, and what is
+        computed of all of them at once, must not exceed.
     kernel : KernelSettings, optional
     sample_weight : float array, shape (n,), optional
 
@@ -93,11 +96,11 @@ def kernel_reference(
             do="Labels with a network each have no last layer that could be weighed.",
         )
     rows = data.rows("train")
-    needed = len(rows) * data.n_labels * 4 / 2**20
+    needed = _AT_ONCE * len(rows) * data.n_labels * 4 / 2**20
     if settings.sampled_labels or needed > settings.reference_cache_mb:
         raise value_error(
             "the closed-form reference",
-            must="have room for its scores of all training rows and labels, none sampled: "
+            must="have room to work on its scores of all training rows and labels, none sampled: "
             f"reference_cache_mb={settings.reference_cache_mb}",
             got=f"{needed:.0f} MB, sampled_labels={settings.sampled_labels}",
             do="Raise reference_cache_mb, or train a method for so many labels, such as "
