@@ -373,6 +373,25 @@ def test_a_trial_killed_elsewhere_is_run_anew(tmp_path, monkeypatch):
     assert trials(metrics) == trials(run(sweep, tmp_path / "alone"))
 
 
+def test_a_trial_killed_before_its_first_heartbeat_is_run_anew(tmp_path, monkeypatch):
+    monkeypatch.setattr(sweep_store, "HEARTBEAT_SECONDS", 1)
+    monkeypatch.setattr(sweep_store, "GRACE_SECONDS", 2)
+    search = build_search({"beta": {"low": 0.1, "high": 4}})
+    url = f"sqlite:///{tmp_path / 'sweep.db'}"
+    store = sweep_store.SweepStore(url, "x", search, frozenset(), None, 1, 0, 0)
+    with store.open() as trials:
+        study = trials.storage.get_study_id_from_name("x")
+        trials.storage.create_new_trial(study)  # and never heard of again
+    deadline = time.monotonic() + 30
+    running = 1
+    while running and time.monotonic() < deadline:
+        with store.open() as trials:
+            trials.free_stale()
+            running = trials.n_running()
+        time.sleep(0.3)
+    assert running == 0
+
+
 def test_a_trial_that_another_call_took_for_killed_ends_nothing(tmp_path):
     """As after a pause of the machine: the trial goes on, and is told how it ended too late."""
     about = dict.fromkeys(sweep_store.ABOUT)

@@ -41,7 +41,7 @@ FEWEST_FOR_IMPORTANCE = 10
 
 _FEWEST_BEFORE_PRUNING = 5
 _ATTEMPTS, _PAUSE_SECONDS = 5, 0.3
-_PLACE, _SLOT, _ERROR = "place", "slot", "error"
+_PLACE, _SLOT, _ERROR, _SEEN = "place", "slot", "error", "seen"
 _ENDED = (ValueError, optuna.exceptions.UpdateFinishedTrialError)
 """What Optuna raises where a trial that is over is told how it ended, or anything else."""
 
@@ -208,8 +208,19 @@ class SweepTrials:
         return sum(trial.state == TrialState.RUNNING for trial in self.counted())
 
     def free_stale(self) -> None:
-        """Free the places of trials without a heartbeat."""
+        """Free the places of trials without a heartbeat.
+
+        Optuna counts from the last one, and never ends a trial that was killed before its first:
+        whoever waits gives each trial one, once, so that its silence can be counted from there.
+        """
         optuna.storages.fail_stale_trials(self.study)
+        study = self.storage.get_study_id_from_name(self.store.name)
+        for trial in self.counted():
+            if trial.state == TrialState.RUNNING and _SEEN not in trial.user_attrs:
+                known = self.storage.get_trial_id_from_study_id_trial_number(study, trial.number)
+                with suppress(*_ENDED):  # it may end meanwhile
+                    self.storage.set_trial_user_attr(known, _SEEN, True)
+                    self.storage.record_heartbeat(known)
 
     def free_running(self) -> None:
         """Free the places of all trials under way: whoever ran them is dead."""
