@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from fairpo._checks import file_error
+from fairpo._files import write_atomic
 from fairpo.data.base import positive_counts
 from fairpo.decisions import DecisionRule, DecisionSettings
 from fairpo.experiments.rare_labels.bench import Bench, Unit
 from fairpo.experiments.rare_labels.conduct import UNTUNED, Chosen
 from fairpo.experiments.rare_labels.trials import ALIKE, OURS
 from fairpo.metrics import BootstrapResult, bootstrap_metrics, percentile_interval
-from fairpo.models.checkpoint import read_json, write_json
+from fairpo.models.checkpoint import read_json
 from fairpo.objectives.catalogue import CLOSED_FORM
 
 METRICS = ("map", "sample_f1", "label_accuracy", "exact_match")
@@ -95,8 +96,8 @@ class SetFigures:
             raise file_error(path, told, "Delete it, and its set is judged again.") from error
 
     def write(self, path: Path) -> None:
-        """Write as JSON."""
-        write_json(path, _RECORD.dump_python(self, mode="json"))
+        """Write as JSON, on one line: most of it are resamples."""
+        write_atomic(path, _RECORD.dump_json(self) + b"\n")
 
 
 _RECORD = TypeAdapter(SetFigures)
