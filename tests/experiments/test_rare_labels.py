@@ -229,6 +229,13 @@ def test_a_folder_of_another_question_is_refused(root, quick, tmp_path):
         run.run_suite(root, folder, ["unknown"])
 
 
+def test_a_set_that_is_not_there_leaves_no_folder(quick, root, tmp_path):
+    (root / "small.npz").unlink()
+    with pytest.raises(FairPOError, match=r"small\.npz: does not exist"):
+        run.run_suite(root, tmp_path / "out", ["small"])
+    assert not (tmp_path / "out").exists()
+
+
 def test_overwriting_with_another_question_leaves_no_figures_of_the_first(root, quick, tmp_path):
     folder = tmp_path / "out"
     run.run_suite(root, folder, ["small"])

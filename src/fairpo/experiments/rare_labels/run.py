@@ -63,6 +63,9 @@ def run_suite(
     """
     for name in names:
         known_set(name)
+    judged = {name: folder / f"{name}.json" for name in names}
+    left = [name for name, path in judged.items() if overwrite or not path.is_file()]
+    subjects = [read_set(name, root, design=design) for name in left]
     folder.mkdir(parents=True, exist_ok=True)
     with hold(folder / ".lock"):
         about = {"version": fairpo.__version__, "design": design}
@@ -75,9 +78,6 @@ def run_suite(
                 f"is of trainings made with {found}, not {about}",
                 "Give another --out, or --overwrite.",
             )
-        judged = {name: folder / f"{name}.json" for name in names}
-        left = [name for name, path in judged.items() if not path.is_file()]
-        subjects = [read_set(name, root, design=design) for name in left]
         for subject in subjects:
             _hold_to_data(folder / subject.name, subject)
         write_json(folder / ABOUT, about)
