@@ -14,6 +14,7 @@ ROOT = Path(fairpo.__file__).parent
 FLOORS = {
     "_checks": 0,
     "_files": 0,
+    "_markdown": 0,
     "_optional": 0,
     "_random": 0,
     "_titles": 0,

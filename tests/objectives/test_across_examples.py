@@ -96,6 +96,15 @@ def slow_losses(z, y, r, share=0.5):
     return [share * pairs + (1 - share) * in_units(PRIVILEGED), in_units(others)]
 
 
+def same_with_gradients(output, policy, expected, z):
+    """Group losses, and the gradient of their weighted sum, are the slow ones."""
+    found = torch.stack([torch.as_tensor(loss) for loss in expected])
+    torch.testing.assert_close(output.group_losses, found, rtol=1e-5, atol=1e-6)
+    output.loss.backward()
+    torch.dot(output.group_weights, found).backward()
+    torch.testing.assert_close(policy.grad, z.grad, rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
 def test_it_is_the_sum_over_pairs(share):
     logits, targets, reference = scene()
@@ -103,11 +112,7 @@ def test_it_is_the_sum_over_pairs(share):
     output = objective(reference, targets, preference_share=share)(policy, targets, reference)
     z = logits.detach().clone().requires_grad_()
     expected = slow_losses(z, targets.tolist(), reference.tolist(), share)
-    found = torch.stack([torch.as_tensor(loss) for loss in expected])
-    torch.testing.assert_close(output.group_losses, found, rtol=1e-5, atol=1e-6)
-    output.loss.backward()
-    torch.dot(output.group_weights, found).backward()
-    torch.testing.assert_close(policy.grad, z.grad, rtol=1e-4, atol=1e-6)
+    same_with_gradients(output, policy, expected, z)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
@@ -122,11 +127,7 @@ def test_a_weight_counts_a_row_in_all_it_takes_part_in(share):
     output = built(policy, targets, reference, entry_weight=weight.unsqueeze(1))
     z = logits.detach().clone().requires_grad_()
     expected = slow_weighed_losses(z, targets.tolist(), reference.tolist(), weight.tolist(), share)
-    found = torch.stack(expected)
-    torch.testing.assert_close(output.group_losses, found, rtol=1e-5, atol=1e-6)
-    output.loss.backward()
-    torch.dot(output.group_weights, found).backward()
-    torch.testing.assert_close(policy.grad, z.grad, rtol=1e-4, atol=1e-6)
+    same_with_gradients(output, policy, expected, z)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])

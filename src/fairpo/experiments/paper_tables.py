@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
+from fairpo._markdown import markdown_table
 from fairpo.experiments.ledger import Ledger
 from fairpo.groups import NON_PRIVILEGED, PRIVILEGED
 
@@ -79,22 +80,19 @@ def _labels(metrics: Mapping[str, Any]) -> dict[str, list[str]]:
 def _table(
     metrics: Mapping[str, Any], records: Iterable[Mapping[str, Any]], paper: Mapping[str, Pairs]
 ) -> str:
-    lines = [
-        _line("method", "epoch", "back", *METRICS.values()),
-        "|---|---|" + "--:|" * (1 + len(METRICS)),
-    ]
+    rows: list[Sequence[str]] = []
     for row in metrics["rows"]:
         method, epoch, back = row["method"], row["epoch"], row["fell_back_share"]
         ours = {r["seed"]: r[epoch] for r in records if _is_of(r, metrics, method)}
         cells = (_mean(ours.values(), metric) for metric in METRICS)
         if epoch == "selected":
-            lines.append(_line(method, epoch, "" if back is None else f"{back:.0%}", *cells))
+            rows.append([method, epoch, "" if back is None else f"{back:.0%}", *cells])
             continue
-        lines.append(_line("", epoch, "", *cells))
+        rows.append(["", epoch, "", *cells])
         if method in paper:
             theirs = dict(zip(PAPER_METRICS, paper[method], strict=True))
-            lines.append(_line("", "paper", "", *(_pair(theirs.get(m, ())) for m in METRICS)))
-    return "\n".join(lines)
+            rows.append(["", "paper", "", *(_pair(theirs.get(m, ())) for m in METRICS)])
+    return markdown_table(["method", "epoch", "back", *METRICS.values()], rows, n_text=2)
 
 
 def _is_of(record: Mapping[str, Any], metrics: Mapping[str, Any], method: str) -> bool:
@@ -113,7 +111,3 @@ def _mean(found: Iterable[Mapping[str, Any]], metric: str) -> str:
 
 def _pair(values: Sequence[float | None]) -> str:
     return " / ".join("\u2013" if value is None else f"{value:.1f}" for value in values)
-
-
-def _line(*cells: str) -> str:
-    return f"| {' | '.join(cells)} |"

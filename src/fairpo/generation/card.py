@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from fairpo._markdown import markdown_table
 from fairpo.generation.config import FairPOGenerationConfig
 from fairpo.generation.evaluation import ACCURACY, MARGIN, PER_TOKEN, WORST, Evaluation
 from fairpo.objectives.pairs import PairObjective
@@ -15,7 +16,6 @@ from fairpo.training.model_card import (
     groups_table,
     model_in_words,
     settings_table,
-    table,
 )
 
 _LIMITS = """\
@@ -82,6 +82,7 @@ def _results(
         return "Not evaluated.\n"
     parts = []
     of_attributes = [f"attributes/{name}" for name in names]
+    heads = ["pairs", *_COLUMNS.values()]
     for prefix, found in evaluations.items():
         rows = [
             [escaped(part or "all pairs"), *(_shown(found, key, part) for key in _COLUMNS)]
@@ -90,7 +91,7 @@ def _results(
         parts.append(
             f"`{escaped(prefix)}`: {found.n_pairs} pairs, after {found.step} optimizer steps. "
             "Accuracies in points (0 to 100): of implicit rewards against the reference, and of "
-            f"log-probabilities per token.\n\n{table(['pairs', *_COLUMNS.values()], rows)}"
+            f"log-probabilities per token.\n\n{markdown_table(heads, rows)}\n"
         )
     return "\n".join(parts)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from fairpo._markdown import markdown_table
 from fairpo.hf.config import FairPOConfig
 from fairpo.hf.evaluation import COMPARED, Evaluation
 from fairpo.metrics import LabelFrame
@@ -18,7 +19,6 @@ from fairpo.training.model_card import (
     groups_table,
     model_in_words,
     settings_table,
-    table,
 )
 
 _LIMITS = """\
@@ -103,7 +103,7 @@ def _results(evaluations: Mapping[str, Evaluation], objective: Objective) -> str
         without = found.policy.undefined.labels_without_positives["all"]
         parts.append(
             f"`{escaped(prefix)}`: {found.n_examples} examples, after {found.step} optimizer "
-            f"steps, in points (0 to 100).\n\n{table(head, rows)}"
+            f"steps, in points (0 to 100).\n\n{markdown_table(head, rows)}\n"
         )
         if without:
             names = ", ".join(map(escaped, without[:LONGEST]))

@@ -6,18 +6,13 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-_TEXT, _NUMBER = "---", "--:"
+from fairpo._markdown import markdown_table
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, n_text: int = 1) -> str:
     """A table whose first columns are text; every cell is escaped."""
-    kinds = [_TEXT] * n_text + [_NUMBER] * (len(heads) - n_text)
-    lines = [_line(heads), "|" + "|".join(kinds) + "|"]
-    return "\n".join([*lines, *(_line(row) for row in rows)])
-
-
-def _line(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(escaped(cell) for cell in cells) + " |"
+    shown = [[escaped(cell) for cell in row] for row in rows]
+    return markdown_table([escaped(head) for head in heads], shown, n_text=n_text)
 
 
 def escaped(text: str) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from fairpo._markdown import markdown_table
 from fairpo.groups import LabelGroups
 from fairpo.objectives.group_objective import GroupObjective
 from fairpo.training.adapters import has_adapters
@@ -78,7 +78,8 @@ def groups_table(groups: LabelGroups, names: tuple[str, ...], members: str) -> s
         more = len(group.indices) - len(shown)
         listed = ", ".join(shown) + (f", and {more} more" if more > 0 else "")
         rows.append([escaped(group.name), group.role, str(len(group.indices)), listed or "none"])
-    return table(["group", "role", members, "which"], rows)
+    heads = ["group", "role", members, "which"]
+    return markdown_table(heads, rows, n_text=len(heads)) + "\n"
 
 
 def settings_table(args: Any, objective: GroupObjective, rows_a_step: str, **first: str) -> str:
@@ -110,13 +111,8 @@ def settings_table(args: Any, objective: GroupObjective, rows_a_step: str, **fir
             else {"epochs": args.num_train_epochs}
         ),
     }
-    return table(["setting", "value"], [[escaped(k), escaped(str(v))] for k, v in values.items()])
-
-
-def table(head: list[str], rows: Iterable[list[str]]) -> str:
-    """Markdown of a table; cells are written as they are."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    rows = [[escaped(name), escaped(str(value))] for name, value in values.items()]
+    return markdown_table(["setting", "value"], rows, n_text=2) + "\n"
 
 
 def escaped(text: str) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
+from fairpo._markdown import markdown_table
+from fairpo._titles import METRIC_TITLES
 from fairpo.experiments.rare_labels.conduct import PAPER_LAST, SEEDS, TOLERANCE, UNTUNED
 from fairpo.experiments.rare_labels.figures import (
     METRICS,
@@ -18,12 +20,6 @@ from fairpo.experiments.rare_labels.trials import ALIKE, N_SCRATCH, N_TRIALS, OU
 from fairpo.groups import NON_PRIVILEGED, PRIVILEGED
 from fairpo.objectives.catalogue import CLOSED_FORM
 
-_WORDS = {
-    "map": "mAP",
-    "sample_f1": "sample-F1",
-    "label_accuracy": "label accuracy",
-    "exact_match": "exact match",
-}
 _P, _N = f"map/{PRIVILEGED}", f"map/{NON_PRIVILEGED}"
 _NO_BASELINE = (PAPER_LAST, CLOSED_FORM, ALIKE, OURS)
 _UNDER, _PRICE = -1.0, 1.5
@@ -60,58 +56,60 @@ def _claim(sets: Sequence[SetFigures]) -> str:
         if difference.high < 0 and "/" in key and not key.startswith("map/")
     ]
     highest = np.mean([_highest(each) for each in sets])
-    return "\n".join(
-        [
-            f"{len(sets)} sets, P the rarest fifth of the labels that can be judged, N the others; "
-            f"points on the test rows; {N_TRIALS} trials a baseline and head under one seed, "
-            f"{N_SCRATCH} more from scratch where a loss is made for it; {len(SEEDS)} final seeds; "
-            f"`{OURS}` with its one default, which was designed on other rows of these sets.",
-            "",
-            _line("claim", "wanted", "found"),
-            "|---|---|---|",
-            _line(
-                "mean gain on P over the best baseline of each set, hierarchical bootstrap",
-                "interval above 0; +2",
-                _told(over_sets(sets)),
-            ),
-            _line(
-                "the same over the baseline that is best on the test rows", "", f"{highest:+.1f}"
-            ),
-            _line(
-                "the same over kernel ridge regression alone, which it starts from",
-                "",
-                _told(over_sets(sets, "closed_form")),
-            ),
-            _line(
-                "the same over that and cross-entropy weighed, all labels alike",
-                "",
-                _told(over_sets(sets, "alike")),
-            ),
-            _line(
-                "N against the better of ridge regression and cross-entropy, worst set",
-                "-0.3 or more",
-                f"{min(each.value for each in held):+.1f}; below -0.3: "
-                f"{', '.join(each.name for each in worse) or 'none'}",
-            ),
-            _line(
-                "decisions on P and N against the same, intervals below 0",
-                "none",
-                ", ".join(below) or "none",
-            ),
-            *(
-                _line(f"runs more than 1 point under {name} on P", wanted, _under(sets, role))
-                for role, name, wanted in (
-                    ("closed_form", "their own reference", "1 in 20 at most, none significantly"),
-                    ("reference", "the better of ridge regression and cross-entropy", ""),
-                )
-            ),
-            _line(
-                "time over that of cross-entropy, all sets",
-                f"{_PRICE} at most",
-                f"{ratio:.2f}; above: {', '.join(each.name for each in slow) or 'none'}",
-            ),
-        ]
+    told = (
+        f"{len(sets)} sets, P the rarest fifth of the labels that can be judged, N the others; "
+        f"points on the test rows; {N_TRIALS} trials a baseline and head under one seed, "
+        f"{N_SCRATCH} more from scratch where a loss is made for it; {len(SEEDS)} final seeds; "
+        f"`{OURS}` with its one default, which was designed on other rows of these sets."
     )
+    rows = [
+        (
+            "mean gain on P over the best baseline of each set, hierarchical bootstrap",
+            "interval above 0; +2",
+            _told(over_sets(sets)),
+        ),
+        ("the same over the baseline that is best on the test rows", "", f"{highest:+.1f}"),
+        (
+            "the same over kernel ridge regression alone, which it starts from",
+            "",
+            _told(over_sets(sets, "closed_form")),
+        ),
+        (
+            "the same over that and cross-entropy weighed, all labels alike",
+            "",
+            _told(over_sets(sets, "alike")),
+        ),
+        (
+            "N against the better of ridge regression and cross-entropy, worst set",
+            "-0.3 or more",
+            f"{min(each.value for each in held):+.1f}; below -0.3: {_named(worse)}",
+        ),
+        (
+            "decisions on P and N against the same, intervals below 0",
+            "none",
+            ", ".join(below) or "none",
+        ),
+        (
+            "runs more than 1 point under their own reference on P",
+            "1 in 20 at most, none significantly",
+            _under(sets, "closed_form"),
+        ),
+        (
+            "runs more than 1 point under the better of ridge regression and cross-entropy on P",
+            "",
+            _under(sets, "reference"),
+        ),
+        (
+            "time over that of cross-entropy, all sets",
+            f"{_PRICE} at most",
+            f"{ratio:.2f}; above: {_named(slow)}",
+        ),
+    ]
+    return f"{told}\n\n{markdown_table(['claim', 'wanted', 'found'], rows, n_text=3)}"
+
+
+def _named(sets: Sequence[SetFigures]) -> str:
+    return ", ".join(each.name for each in sets) or "none"
 
 
 def _highest(each: SetFigures) -> float:
@@ -127,38 +125,34 @@ def _under(sets: Sequence[SetFigures], role: str) -> str:
 
 
 def _gains(sets: Sequence[SetFigures]) -> str:
-    lines = [
-        _line(
-            "set",
-            "labels, P, their training positives",
-            "best baseline",
-            "its P / N",
-            "ours, P / N",
-            "gain on P",
-            "best reference",
-            "ours against it, P",
-            "N",
-            "time",
-        ),
-        "|---|--:|---|--:|--:|--:|---|--:|--:|--:|",
-    ]
-    for each in sets:
-        best = each.best_baseline
-        lines.append(
-            _line(
-                each.name,
-                f"{each.n_labels}, {each.n_privileged}, {each.positives[0]} to {each.positives[1]}",
-                best,
-                _pair(each, best),
-                _pair(each, OURS),
-                _told(each.against["baseline"][_P]),
-                each.best_reference,
-                _told(each.against["reference"][_P]),
-                _told(each.against["reference"][_N]),
-                f"{time_ratio(each):.2f}",
-            )
+    heads = (
+        "set",
+        "labels, P, their training positives",
+        "best baseline",
+        "its P / N",
+        "ours, P / N",
+        "gain on P",
+        "best reference",
+        "ours against it, P",
+        "N",
+        "time",
+    )
+    rows = [
+        (
+            each.name,
+            f"{each.n_labels}, {each.n_privileged}, {each.positives[0]} to {each.positives[1]}",
+            each.best_baseline,
+            _pair(each, each.best_baseline),
+            _pair(each, OURS),
+            _told(each.against["baseline"][_P]),
+            each.best_reference,
+            _told(each.against["reference"][_P]),
+            _told(each.against["reference"][_N]),
+            f"{time_ratio(each):.2f}",
         )
-    return "\n".join(lines) + (
+        for each in sets
+    ]
+    return markdown_table(heads, rows, n_text=3) + (
         "\n\nBest by validation rows: the highest mAP on P among those within "
         f"{100 * TOLERANCE:g} points of the best reference's on N. Time: of one training over that "
         "of cross-entropy with the settings it comes with, closed form included. Labels: "
@@ -169,35 +163,23 @@ def _gains(sets: Sequence[SetFigures]) -> str:
 
 def _methods(sets: Sequence[SetFigures]) -> str:
     methods = [*(method for method in sets[0].means if method not in _NO_BASELINE), *_NO_BASELINE]
-    return "\n".join(
-        [
-            _line("mAP, P / N", *(each.name for each in sets)),
-            "|---|" + "--:|" * len(sets),
-            *(_line(method, *(_pair(each, method) for each in sets)) for method in methods),
-        ]
-    )
+    rows = [[method, *(_pair(each, method) for each in sets)] for method in methods]
+    return markdown_table(["mAP, P / N", *(each.name for each in sets)], rows)
 
 
 def _decisions(sets: Sequence[SetFigures]) -> str:
     keys = [f"{m}/{g}" for m in METRICS[1:] for g in (PRIVILEGED, NON_PRIVILEGED)]
-    heads = [f"{_WORDS[m]} {group}" for m in METRICS[1:] for group in "PN"]
-    rows = [
-        _line(each.name, *(_told(each.against["reference"][key]) for key in keys)) for each in sets
-    ]
-    return "\n".join(
-        [
-            "Ours less the better of ridge regression and cross-entropy, both by Platt scaling on "
-            "the validation rows and at 0.5.\n",
-            _line("set", *heads),
-            "|---|" + "--:|" * len(keys),
-            *rows,
-        ]
+    heads = ["set", *(f"{METRIC_TITLES[m]} {group}" for m in METRICS[1:] for group in "PN")]
+    rows = [[each.name, *(_told(each.against["reference"][key]) for key in keys)] for each in sets]
+    return (
+        "Ours less the better of ridge regression and cross-entropy, both by Platt scaling on "
+        f"the validation rows and at 0.5.\n\n{markdown_table(heads, rows)}"
     )
 
 
 def _runs(sets: Sequence[SetFigures]) -> str:
     rows = [
-        _line(
+        (
             each.name,
             _told(each.against["closed_form"][_P]),
             _told(each.against["closed_form"][_N]),
@@ -205,30 +187,24 @@ def _runs(sets: Sequence[SetFigures]) -> str:
         )
         for each in sets
     ]
-    return "\n".join(
-        [
-            "Ours less the closed form that it starts from (kernel ridge regression).\n",
-            _line("set", "P", "N", "P, run by run"),
-            "|---|--:|--:|---|",
-            *rows,
-        ]
+    return (
+        "Ours less the closed form that it starts from (kernel ridge regression).\n\n"
+        + markdown_table(["set", "P", "N", "P, run by run"], rows)
     )
 
 
 def _own_rows(sets: Sequence[SetFigures]) -> str:
-    lines = [
-        _line(
-            "set",
-            "cross-entropy, in sample",
-            "kernel ridge, in sample",
-            "kernel ridge, left out",
-            "kernel ridge, test rows",
-            "with a confusing negative: in sample",
-            "left out",
-            f"{PAPER_LAST}, P / N",
-        ),
-        "|---|" + "--:|" * 7,
-    ]
+    heads = (
+        "set",
+        "cross-entropy, in sample",
+        "kernel ridge, in sample",
+        "kernel ridge, left out",
+        "kernel ridge, test rows",
+        "with a confusing negative: in sample",
+        "left out",
+        f"{PAPER_LAST}, P / N",
+    )
+    rows = []
     for each in sets:
         solved = each.own_rows[CLOSED_FORM]
         shown = (
@@ -240,29 +216,26 @@ def _own_rows(sets: Sequence[SetFigures]) -> str:
             solved["left_out"]["confused"],
         )
         cells = [f"{100 * value:.0f}" for value in shown]
-        lines.append(_line(each.name, *cells, _change(each, PAPER_LAST)))
+        rows.append([each.name, *cells, _change(each, PAPER_LAST)])
     told = (
         "mAP on P; the share of entries of P that apply with a negative above in their row, by "
         "cross-entropy in sample and by kernel ridge left out; and what the paper's form, whose "
         "pairs are those entries in sample, makes of that cross-entropy on the test rows."
     )
-    return told + "\n\n" + "\n".join(lines)
+    return f"{told}\n\n{markdown_table(heads, rows)}"
 
 
 def _parts(sets: Sequence[SetFigures]) -> str:
-    names = (UNTUNED, CLOSED_FORM, *list(VARIANTS)[1:-1], OURS, list(VARIANTS)[-1])
-    return "\n".join(
-        [
-            f"{len(SEEDS)} seeds; change of mAP on P / N, on rows held out of the training rows, "
-            "against cross-entropy with the settings it comes with.\n",
-            _line("", *(each.name for each in sets), "mean"),
-            "|---|" + "--:|" * (len(sets) + 1),
-            *(_line(name, *_changes(sets, name)) for name in names[1:]),
-        ]
+    names = (CLOSED_FORM, *list(VARIANTS)[1:-1], OURS, list(VARIANTS)[-1])
+    rows = [[name, *_changes(sets, name)] for name in names]
+    return (
+        f"{len(SEEDS)} seeds; change of mAP on P / N, on rows held out of the training rows, "
+        "against cross-entropy with the settings it comes with.\n\n"
+        + markdown_table(["", *(each.name for each in sets), "mean"], rows)
     )
 
 
-def _changes(sets: Sequence[SetFigures], method: str) -> Iterable[str]:
+def _changes(sets: Sequence[SetFigures], method: str) -> list[str]:
     p, n = (sum(_moved(each, method)[at] for each in sets) / len(sets) for at in (0, 1))
     return [*(_change(each, method) for each in sets), f"{p:+.1f} / {n:+.1f}"]
 
@@ -285,7 +258,3 @@ def _pair(each: SetFigures, method: str) -> str:
 def _told(difference: Difference) -> str:
     mark = "\\*" if difference.low > 0 or difference.high < 0 else ""
     return f"{difference.value:+.1f}{mark} [{difference.low:+.1f}, {difference.high:+.1f}]"
-
-
-def _line(*cells: str) -> str:
-    return f"| {' | '.join(cells)} |"
