@@ -78,9 +78,11 @@ class FairPOClassifier(MultiLabelEstimator):
     learning_rate : float, default 5e-4
         In these epochs; else ``reference_learning_rate``.
     batch_size : int, default 256
-    hidden : tuple of int, default (256,)
-        Widths of the hidden layers; ``()`` is a linear head.
-    dropout : float, default 0.3
+    hidden : tuple of int, optional
+        Widths of the hidden layers; ``()`` is a linear head. Without it (512,) for the network of
+        the default method, (256,) for the others.
+    dropout : float, optional
+        Share of hidden units dropped in training; without it 0.5 and 0.3.
     recalibration : "platt", "isotonic" or "none", default "platt"
         Strictly increasing map of each label's logits, fitted on the held-out rows, that makes
         probabilities true. Average precision does not change.
@@ -151,8 +153,8 @@ class FairPOClassifier(MultiLabelEstimator):
         epochs: int = 10,
         learning_rate: float = 5e-4,
         batch_size: int = 256,
-        hidden: tuple[int, ...] = (256,),
-        dropout: float = 0.3,
+        hidden: tuple[int, ...] | None = None,
+        dropout: float | None = None,
         recalibration: str = "platt",
         threshold: str | float = "0.5",
         random_state: int | np.random.RandomState | None = 0,
@@ -291,7 +293,7 @@ class FairPOClassifier(MultiLabelEstimator):
         values = {
             "hidden": self.hidden,
             "dropout": self.dropout,
-            "kind": "mlp" if self.hidden else "linear",
+            "kind": "linear" if self.hidden is not None and not self.hidden else "mlp",
             **(self.head_settings or {}),
         }
         return build_settings(HeadSettings, values)

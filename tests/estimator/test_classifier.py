@@ -164,7 +164,8 @@ def test_decisions_are_fitted_on_the_held_out_rows(xy):
             plain.decision_function(X[rows]), y[rows], DecisionSettings(**options)
         )
         raw = plain.decision_function(X)
-        assert np.allclose(model.predict_proba(X), rule.probabilities(raw), atol=1e-4)
+        # Isotonic maps have steep stretches, where logits in float32 are not those in float64.
+        assert np.allclose(model.predict_proba(X), rule.probabilities(raw), atol=1e-3)
         assert (model.predict(X) == rule.decide(raw)).mean() > 0.999
         assert np.array_equal(model.predict(X), model.decision_function(X) > 0)
         ranks = [average_precision(each.decision_function(X), y) for each in (model, plain)]

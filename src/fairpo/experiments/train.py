@@ -51,7 +51,6 @@ def train_run(
     dict, the content of ``metrics.json``; None on other processes than the first
     """
     reference = given_reference(plan, data)
-    network = None if reference is None else reference.policy
     config = RunConfig(
         version=fairpo.__version__,
         method=plan.methods[-1],
@@ -63,8 +62,8 @@ def train_run(
         data_fingerprint=fingerprint(data),
         n_features=data.n_features,
         n_labels=data.n_labels,
-        residual=reference is not None and network is None,
-        head=plan.head if network is None else network.settings,
+        residual=reference is not None and reference.policy is None,
+        head=plan.head,
         training=plan.training.model_copy(update={"seed": plan.seeds[0]}),
         decisions=plan.decisions,
         reference=plan.reference,

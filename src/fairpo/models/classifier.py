@@ -118,7 +118,7 @@ class BackboneClassifier(transformers.PreTrainedModel):  # type: ignore[misc]
             The backbone reads neither images nor texts, has no such pooling, or hides its width.
         """
         check_unique(label_names, "label names")
-        settings = head or HeadSettings(kind="linear", scaling="none")
+        settings = (head or HeadSettings(kind="linear", scaling="none")).filled()
         names = dict(enumerate(label_names))
         of_backbone = backbone.config.to_dict()
         of_backbone.pop("_name_or_path", None)  # a path of this machine, perhaps

@@ -28,17 +28,32 @@ class HeadSettings(BaseModel):
         description="mlp shares its hidden layers among the labels; linear has none; per-label "
         "gives each label a small network of its own, as the paper does.",
     )
-    hidden: tuple[int, ...] = Field(
-        (256,), description="Widths of the hidden layers; per-label takes one, 16 is usual there."
+    hidden: tuple[int, ...] | None = Field(
+        None,
+        description="Widths of the hidden layers; per-label takes one, 16 is usual there. If not "
+        "given 256, and 512 for the network of fairpo-crossfit.",
     )
-    dropout: float = Field(
-        0.3, ge=0, lt=1, description="Share of hidden units dropped in training."
+    dropout: float | None = Field(
+        None,
+        ge=0,
+        lt=1,
+        description="Share of hidden units dropped in training. If not given 0.3, and 0.5 for the "
+        "network of fairpo-crossfit.",
     )
     scaling: Literal["standard", "none"] = Field(
         "standard",
         description="Whether features are centred and scaled by the training rows' mean and "
         "deviation inside the head.",
     )
+
+    def filled(self, hidden: tuple[int, ...] = (256,), dropout: float = 0.3) -> HeadSettings:
+        """Return the same with what is not given: what is usual, or a method's own."""
+        return self.model_copy(
+            update={
+                "hidden": hidden if self.hidden is None else self.hidden,
+                "dropout": dropout if self.dropout is None else self.dropout,
+            }
+        )
 
 
 class RowDropout(nn.Module):
@@ -126,6 +141,7 @@ class Policy(nn.Module):
         n_landmarks: int = 0,
     ) -> None:
         super().__init__()
+        settings = settings.filled()
         self.scaling = Scaling(n_features) if settings.scaling == "standard" else nn.Identity()
         self.body = _body(n_features, n_labels, settings)
         self.n_features, self.n_labels = n_features, n_labels
@@ -149,9 +165,11 @@ class Policy(nn.Module):
         *,
         residual: bool = False,
     ) -> Self:
-        """Rebuild a policy from its weights; how many landmarks it has is what they tell."""
+        """Rebuild a policy from its weights; widths and landmarks are what they tell."""
         landmarks = state.get("base.landmarks")
         n_landmarks = 0 if landmarks is None else len(landmarks)
+        if settings.kind != "linear":
+            settings = settings.model_copy(update={"hidden": _widths(state, n_labels)})
         policy = cls(n_features, n_labels, settings, residual=residual, n_landmarks=n_landmarks)
         policy.load_state_dict(state)
         return policy
@@ -296,7 +314,17 @@ class SharedMLP(nn.Sequential):
         return features
 
 
+def _widths(state: Mapping[str, Tensor], n_labels: int) -> tuple[int, ...]:
+    """Widths of the hidden layers that a policy's weights are of."""
+    if "body.first.weight" in state:
+        return (len(state["body.first.weight"]) // n_labels,)
+    layers = sorted(int(name.split(".")[1]) for name in state if name.startswith("body."))
+    return tuple(len(state[f"body.{layer}.weight"]) for layer in sorted(set(layers))[:-1])
+
+
 def _body(n_features: int, n_labels: int, settings: HeadSettings) -> PerLabelMLP | SharedMLP:
+    assert settings.hidden is not None
+    assert settings.dropout is not None
     if settings.kind == "per-label":
         hidden = settings.hidden[0] if settings.hidden else 16
         return PerLabelMLP(n_features, n_labels, hidden, settings.dropout)

@@ -90,6 +90,8 @@ def train_reference(
         Where the training's state is kept, and taken up if it was stopped.
     """
     data.require_features()
+    settings = settings.filled()
+    assert settings.reference_learning_rate is not None
     notes = _untrainable_labels(data)
     fresh = new_policy_at_frequencies if settings.sampled_labels else new_policy
     policy = fresh(data, head, settings.seed)

@@ -121,7 +121,7 @@ class _Loop:
         device = settings.torch_device()
         self.policy = policy.to(device)
         self.objective = objective.to(device)
-        self.settings = settings
+        self.settings = settings.filled()
         self.epochs, self.learning_rate = epochs, learning_rate
         self.n_rows = len(rows)
         self.batch_size = min(settings.batch_size, max(_SMALLEST_BATCH, math.ceil(self.n_rows / 8)))
@@ -142,6 +142,7 @@ class _Loop:
 
     def _new_optimizer(self) -> torch.optim.Optimizer | LazyAdam:
         decay = self.settings.weight_decay
+        assert decay is not None
         if self.settings.sampled_labels:
             return LazyAdam(self.policy, self.learning_rate, decay)
         return torch.optim.AdamW(

@@ -382,7 +382,7 @@ def write_run(
     decisions: RunDecisions,
 ) -> None:
     """Write the model part of a run on a data set into an existing folder."""
-    write_config(folder, config)
+    write_config(folder, config.model_copy(update={"head": fitted.policy.settings}))
     groups = [
         {"name": group.name, "role": group.role, "indices": list(group.indices)}
         for group in fitted.groups.groups

@@ -32,7 +32,12 @@ class TrainingSettings(BaseModel):
         description="Rows a step, at most; small data sets take an eighth of their rows (16 or "
         "more), so that an epoch is more than one step.",
     )
-    weight_decay: float = Field(0.01, ge=0, allow_inf_nan=False, description="Of AdamW.")
+    weight_decay: float | None = Field(
+        None,
+        ge=0,
+        allow_inf_nan=False,
+        description="Of AdamW. If not given 0.01, and 0.9 for the network of fairpo-crossfit.",
+    )
     schedule: Literal["cosine", "constant"] = Field(
         "cosine", description="How the rate falls over the epochs: to zero, or not."
     )
@@ -90,11 +95,12 @@ class TrainingSettings(BaseModel):
         "that start from one cut short gain what it would have learnt. The network of "
         "fairpo-crossfit, which does not start from one, has as many.",
     )
-    reference_learning_rate: float = Field(
-        1e-3,
+    reference_learning_rate: float | None = Field(
+        None,
         gt=0,
         allow_inf_nan=False,
-        description="Peak rate of AdamW for the reference, and for the network of fairpo-crossfit.",
+        description="Peak rate of AdamW for the reference, and for the network of fairpo-crossfit. "
+        "If not given 1e-3, and 2e-3 for the latter.",
     )
     reference_cache_mb: int = Field(
         2048,
@@ -119,6 +125,16 @@ class TrainingSettings(BaseModel):
                 "choose one of them."
             )
         return self
+
+    def filled(self, reference_learning_rate: float = 1e-3, weight_decay: float = 0.01) -> Self:
+        """Return the same with what is not given: what is usual, or a method's own."""
+        rate, decay = self.reference_learning_rate, self.weight_decay
+        return self.model_copy(
+            update={
+                "reference_learning_rate": reference_learning_rate if rate is None else rate,
+                "weight_decay": weight_decay if decay is None else decay,
+            }
+        )
 
     def torch_device(self) -> torch.device:
         """Return the device of this process.
