@@ -93,3 +93,15 @@ def test_a_start_at_frequencies_scores_them():
     frequencies = torch.tensor([0.5, 0.01, 1e-6])
     policy.start_at_frequencies(frequencies)
     torch.testing.assert_close(policy(torch.randn(1, 5)).sigmoid().squeeze(0), frequencies)
+
+
+@pytest.mark.parametrize(
+    ("kind", "hidden"),
+    [("mlp", (8,)), ("mlp", tuple(range(3, 15))), ("mlp", ()), ("linear", None), ("per-label", (4,))],
+)
+def test_a_policy_is_rebuilt_in_the_widths_of_its_weights(kind, hidden):
+    policy = Policy(5, 3, HeadSettings(kind=kind, hidden=hidden)).eval()
+    told = HeadSettings(kind=kind, hidden=(99,))
+    again = Policy.from_state(policy.state_dict(), 5, 3, told).eval()
+    features = torch.randn(4, 5)
+    assert torch.equal(again(features), policy(features))

@@ -350,6 +350,27 @@ def test_what_has_no_effect_on_a_network_from_scratch_is_told(data, groups):
     assert not same(faster.last_policy().state_dict(), usual.last_policy().state_dict())
 
 
+def test_what_is_not_given_is_usual_or_the_methods_own(data, groups):
+    def states(head, **settings):
+        settings = TrainingSettings(reference_epochs=2, batch_size=64, **settings)
+        usual = train_reference(data, head, settings).policy
+        own = train_method(data, solved, groups, "fairpo-crossfit", settings, head=head)
+        return usual, own.last_policy()
+
+    solved = make_reference("kernel-ridge", data, HEAD, SHORT)
+    usual, own = states(HeadSettings())
+    assert (usual.settings.hidden, usual.settings.dropout) == ((256,), 0.3)
+    assert (own.settings.hidden, own.settings.dropout) == ((512,), 0.5)
+    as_usual = {"weight_decay": 0.01, "reference_learning_rate": 1e-3}
+    same_usual, other = states(HeadSettings(hidden=(256,), dropout=0.3), **as_usual)
+    assert same(same_usual.state_dict(), usual.state_dict())
+    assert other.settings == usual.settings
+    as_own = {"weight_decay": 0.9, "reference_learning_rate": 2e-3}
+    other, same_own = states(HeadSettings(hidden=(512,), dropout=0.5), **as_own)
+    assert same(same_own.state_dict(), own.state_dict())
+    assert other.settings == own.settings
+
+
 def test_given_scores_take_part_and_are_never_ignored(data, groups):
     rng = np.random.default_rng(0)
     truth = np.where(data.targets == 1, 3.0, -3.0) + rng.normal(size=data.targets.shape)

@@ -38,6 +38,23 @@ def test_a_loaded_run_predicts_the_same(folder, data):
     assert exact_logits(first.reference, data.features).shape == (400, 6)
 
 
+def test_a_model_and_its_reference_may_have_different_shapes(tmp_path, folder, data):
+    plan = Plan(
+        data="small",
+        methods=("bce", "fairpo-crossfit"),
+        reference=str(folder),
+        training=TrainingSettings(reference_epochs=3, reference_is_candidate=False),
+        n_resamples=100,
+    )
+    train_run(data, plan, tmp_path / "other", report=lambda target: None)
+    run = load(tmp_path / "other")
+    assert run.reference.settings.hidden == (8,)
+    assert run.config.head == run.policy.settings
+    assert run.policy.settings.hidden == (512,)
+    before = load(folder).predict_logits(data.features)
+    assert np.array_equal(exact_logits(run.reference, data.features), before)
+
+
 @pytest.mark.parametrize(
     "name",
     [
