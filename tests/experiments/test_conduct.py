@@ -191,4 +191,4 @@ def test_an_option_reaches_the_methods_that_have_it():
     assert study.options_for("fairpo-dpo") == {"beta": 3.0}
     assert study.options_for("bce") == {}
     assert study.training_for("fairpo-dpo").learning_rate == 0.1
-    assert study.training_for("bce-continued") == SMALL["training"]
+    assert study.training_for("bce-continued") == SMALL["training"].filled()

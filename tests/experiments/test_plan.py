@@ -64,3 +64,15 @@ def test_cross_entropy_is_the_reference_wherever_it_stands(data, tmp_path):
 )
 def test_the_method_of_the_reference(methods, reference, made):
     assert Plan(methods=methods, reference=reference, **SMALL).reference_method == made
+
+
+def test_what_is_not_given_is_filled_in_for_each_method():
+    plan = Plan(methods=("bce", "bce-reweighted", "fairpo-crossfit"), **SMALL)
+    rates = [
+        (each.reference_learning_rate, each.weight_decay)
+        for each in map(plan.training_for, plan.methods)
+    ]
+    assert rates == [(1e-3, 0.01), (1e-3, 0.01), (2e-3, 0.9)]
+    told = {**SMALL, "training": TrainingSettings(weight_decay=0.2)}
+    plan = Plan(methods=("bce", "fairpo-crossfit"), **told)
+    assert [plan.training_for(method).weight_decay for method in plan.methods] == [0.2, 0.2]

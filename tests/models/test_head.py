@@ -97,7 +97,13 @@ def test_a_start_at_frequencies_scores_them():
 
 @pytest.mark.parametrize(
     ("kind", "hidden"),
-    [("mlp", (8,)), ("mlp", tuple(range(3, 15))), ("mlp", ()), ("linear", None), ("per-label", (4,))],
+    [
+        ("mlp", (8,)),
+        ("mlp", tuple(range(3, 15))),
+        ("mlp", ()),
+        ("linear", None),
+        ("per-label", (4,)),
+    ],
 )
 def test_a_policy_is_rebuilt_in_the_widths_of_its_weights(kind, hidden):
     policy = Policy(5, 3, HeadSettings(kind=kind, hidden=hidden)).eval()

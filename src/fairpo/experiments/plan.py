@@ -18,6 +18,7 @@ from fairpo.objectives.catalogue import (
     reference_method,
     trial_objective,
 )
+from fairpo.training.cross_fit import RATES
 from fairpo.training.settings import TrainingSettings
 
 MAIN_METHODS = (
@@ -100,12 +101,11 @@ class Plan(BaseModel):
         return shared | {k: v for k, v in own.items() if k not in TrainingSettings.model_fields}
 
     def training_for(self, method: str) -> TrainingSettings:
-        """Return how a method is trained."""
+        """Return how a method is trained, with what is not given filled in."""
         own = self.overrides.get(method, {})
         changes = {name: own[name] for name in own if name in TrainingSettings.model_fields}
-        if not changes:
-            return self.training
-        return build_settings(TrainingSettings, {**self.training.model_dump(), **changes})
+        training = build_settings(TrainingSettings, {**self.training.model_dump(), **changes})
+        return training.filled(**(RATES if get_method(method).cross_fits else {}))
 
     def check(self) -> None:
         """Refuse unknown methods, options nobody has, and values out of range, before any work.
