@@ -63,7 +63,7 @@ class Scored(NamedTuple):
     test : float32 array, shape (rows, L), or None
         Only of final ones.
     about : dict
-        ``seconds``, ``settings``, ``fell_back``, ``epochs``; of references ``in_sample`` and
+        ``seconds`` of the processor, ``settings``, ``fell_back``, ``epochs``; of references ``in_sample`` and
         ``left_out``, what they say of their training rows.
     """
 
@@ -136,9 +136,9 @@ def run_unit(bench: Bench, unit: Unit) -> None:
     torch.set_num_threads(1)
     data = bench.subject.folds[unit.fold]
     settings = settings_of(unit.method, unit.trial)
-    start = time.perf_counter()
+    start = time.process_time()
     score, about = _TRAINED.get(unit.method, _continued)(bench, unit, data, settings)
-    about |= {"seconds": time.perf_counter() - start, "settings": settings}
+    about |= {"seconds": time.process_time() - start, "settings": settings}
     scores = {"validation": score("validation")}
     if unit.final:
         scores["test"] = score("test")
@@ -160,9 +160,9 @@ def _ridge(bench: Bench, unit: Unit, data: MultiLabelData, settings: dict[str, A
 
 def _reference(bench: Bench, unit: Unit, data: MultiLabelData, settings: dict[str, Any]) -> Any:
     training, head = _settings(bench, unit, {})
-    start = time.perf_counter()
+    start = time.process_time()
     reference = make_reference(REFERENCE, data, head, training)
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     if unit.final or unit.fold:
         path = bench.reference_path(unit)
         path.parent.mkdir(exist_ok=True)

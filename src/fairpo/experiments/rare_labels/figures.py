@@ -65,7 +65,7 @@ class SetFigures:
     resampled : dict from role to tuple of float, one a resample
         Privileged mAP, the same, moved onto its estimate; for intervals over sets.
     seconds : dict from method to float
-        Of training, means over seeds; tuning not counted.
+        Of the processor, in training, means over seeds; tuning not counted.
     own_rows : dict from method to dict
         Of the references: ``map`` and ``confused`` of their training rows, ``in_sample`` and
         ``left_out``, means over seeds.

@@ -100,7 +100,7 @@ def _claim(sets: Sequence[SetFigures]) -> str:
             _under(sets, "reference"),
         ),
         (
-            "time over that of cross-entropy, all sets",
+            "processor time over that of cross-entropy, all sets",
             f"{_PRICE} at most",
             f"{ratio:.2f}; above: {_named(slow)}",
         ),
@@ -154,7 +154,7 @@ def _gains(sets: Sequence[SetFigures]) -> str:
     ]
     return markdown_table(heads, rows, n_text=3) + (
         "\n\nBest by validation rows: the highest mAP on P among those within "
-        f"{100 * TOLERANCE:g} points of the best reference's on N. Time: of one training over that "
+        f"{100 * TOLERANCE:g} points of the best reference's on N. Time: of the processor, in one training, over that "
         "of cross-entropy with the settings it comes with, closed form included. Labels: "
         + "; ".join(f"{each.name} {', '.join(each.notes)}" for each in sets)
         + "."
