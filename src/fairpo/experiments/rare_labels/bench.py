@@ -63,8 +63,8 @@ class Scored(NamedTuple):
     test : float32 array, shape (rows, L), or None
         Only of final ones.
     about : dict
-        ``seconds`` of the processor, ``settings``, ``fell_back``, ``epochs``; of references ``in_sample`` and
-        ``left_out``, what they say of their training rows.
+        ``seconds`` of the processor, ``settings``, ``fell_back``, ``epochs``; of references
+        ``in_sample`` and ``left_out``, what they say of their training rows.
     """
 
     validation: NDArray[np.float32]
