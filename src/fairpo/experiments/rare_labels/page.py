@@ -155,8 +155,8 @@ def _gains(sets: Sequence[SetFigures]) -> str:
     return markdown_table(heads, rows, n_text=3) + (
         "\n\nBest by validation rows: the highest mAP on P among those within "
         f"{100 * TOLERANCE:g} points of the best reference's on N. Time: of the processor, in one "
-        "training, over that of cross-entropy with the settings it comes with, closed form included. "
-        "Labels: "
+        "training, over that of cross-entropy with the settings it comes with, closed form "
+        "included. Labels: "
         + "; ".join(f"{each.name} {', '.join(each.notes)}" for each in sets)
         + "."
     )
