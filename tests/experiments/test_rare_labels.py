@@ -18,7 +18,7 @@ from fairpo.experiments.rare_labels.suite import read_set
 from fairpo.experiments.rare_labels.trials import settings_of
 from fairpo.metrics import average_precision
 
-PUBLISHED = ("scene", "yeast", "digits", "corel5k", "bibtex", "tmc2007", "goemotions")
+PUBLISHED = tuple(suite.SOURCES)
 """Sets whose figures are in docs/rare-labels, as docs/results.md has them."""
 
 
