@@ -4,8 +4,8 @@
 
 One thread, all defaults, the sets of `fairpo reproduce rare-labels` (rows of the training rows
 only; features are loaded and labels are counted before). Cross-entropy is one training of the
-network from scratch until validation stops it; ours is the closed form, its search included, the
-same network under its own loss, and the choice between them. Each three times in turn, medians.
+usual network until validation stops it; ours is the closed form, its search included, a wider
+network under its own loss, and the choice between them. Each three times in turn, medians.
 Processor time does not hang on what else runs.
 """
 
