@@ -18,7 +18,6 @@ from fairpo.objectives.catalogue import (
     reference_method,
     trial_objective,
 )
-from fairpo.training.cross_fit import RATES
 from fairpo.training.settings import TrainingSettings
 
 MAIN_METHODS = (
@@ -105,7 +104,7 @@ class Plan(BaseModel):
         own = self.overrides.get(method, {})
         changes = {name: own[name] for name in own if name in TrainingSettings.model_fields}
         training = build_settings(TrainingSettings, {**self.training.model_dump(), **changes})
-        return training.filled(**(RATES if get_method(method).cross_fits else {}))
+        return training.filled(**get_method(method).training)
 
     def check(self) -> None:
         """Refuse unknown methods, options nobody has, and values out of range, before any work.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from itertools import pairwise
 from typing import Literal, Self
@@ -318,8 +319,9 @@ def _widths(state: Mapping[str, Tensor], n_labels: int) -> tuple[int, ...]:
     """Widths of the hidden layers that a policy's weights are of."""
     if "body.first.weight" in state:
         return (len(state["body.first.weight"]) // n_labels,)
-    layers = sorted(int(name.split(".")[1]) for name in state if name.startswith("body."))
-    return tuple(len(state[f"body.{layer}.weight"]) for layer in sorted(set(layers))[:-1])
+    found = (re.fullmatch(r"body\.(\d+)\.weight", name) for name in state)
+    layers = sorted(int(match[1]) for match in found if match)
+    return tuple(len(state[f"body.{layer}.weight"]) for layer in layers[:-1])
 
 
 def _body(n_features: int, n_labels: int, settings: HeadSettings) -> PerLabelMLP | SharedMLP:

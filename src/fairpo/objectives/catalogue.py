@@ -45,6 +45,9 @@ class Method:
         Settings that go over the preset's and under the caller's. An objective that is built
         directly does not have them: ``AcrossExamplesObjective`` weighs privileged labels 1 times,
         ``fairpo-crossfit`` 3 times.
+    head, training : mapping
+        How its network is shaped and trained where that is not given and not as usual: fields of
+        ``HeadSettings`` and ``TrainingSettings``.
     continues : bool
         Whether training starts from the reference, for some extra epochs; false for a reference's
         own method and for one that is trained beside it.
@@ -56,6 +59,8 @@ class Method:
     objective: type[MeanObjective | FairPOObjective | AcrossExamplesObjective] = FairPOObjective
     parts: dict[str, Any] = field(default_factory=dict)
     defaults: dict[str, Any] = field(default_factory=dict)
+    head: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, float] = field(default_factory=dict)
     continues: bool = True
     solves: bool = False
 
@@ -138,6 +143,10 @@ METHODS: dict[str, Method] = {
         "preferences across examples, cross-fitted against kernel ridge regression: the default",
         AcrossExamplesObjective,
         defaults={"privileged_weight": 3.0, "step_size": 1e-3},
+        # No method continues its network, so it may be wider and more firmly held than the usual
+        # head. Chosen on rows held out of the training rows: docs/LOG.md, "A network of its own".
+        head={"hidden": (512,), "dropout": 0.5},
+        training={"reference_learning_rate": 2e-3, "weight_decay": 0.9},
         continues=False,
     ),
 }

@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -30,14 +30,6 @@ from fairpo.training.rows import TrainingRows, predict_logits
 from fairpo.training.selection import Selector, ValidationScores
 from fairpo.training.settings import TrainingSettings
 from fairpo.training.state import Checkpoint
-
-HEAD: dict[str, Any] = {"hidden": (512,), "dropout": 0.5}
-RATES = {"reference_learning_rate": 2e-3, "weight_decay": 0.9}
-"""What its network has where nothing else is said, as chosen on validation rows (docs/LOG.md).
-
-It does not start from a reference and nothing starts from it, so that it can be wider and be held
-more firmly than the head that other methods continue.
-"""
 
 
 class CrossFitted(NamedTuple):
@@ -83,10 +75,9 @@ def train_cross_fitted(
     closed_form : Reference
         With ``left_out``.
     head : HeadSettings
-        Not ``per-label``; :data:`HEAD` where it is open.
+        Not ``per-label``.
     settings : TrainingSettings
-        The network has the epochs and the learning rate of a reference; :data:`RATES` where they
-        are open.
+        Filled. The network has the epochs and the learning rate of a reference.
     objective_for : callable
         Builds the objective.
     score : callable
@@ -100,10 +91,9 @@ def train_cross_fitted(
     FairPOValueError
         The head is ``per-label``.
     """
-    settings = settings.filled(**RATES)
     assert settings.reference_learning_rate is not None
     rows = data.rows("train")
-    network = new_policy_at_frequencies(data, head.filled(**HEAD), settings.seed)
+    network = new_policy_at_frequencies(data, head, settings.seed)
     targets = data.targets_of(rows)
     assert closed_form.left_out is not None
     weight = None if sample_weight is None else sample_weight[rows]

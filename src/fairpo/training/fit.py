@@ -192,8 +192,9 @@ def train_method(
         Where the training's state is kept, and taken up if it was stopped.
     """
     name = method if isinstance(method, str) else getattr(method, "__name__", "custom")
-    head = head or HeadSettings()
     known = get_method(method) if isinstance(method, str) else None
+    head = (head or HeadSettings()).filled(**(known.head if known else {}))
+    settings = settings.filled(**(known.training if known else {}))
     if known is not None and known.cross_fits:
         return _train_cross_fitted(
             data,

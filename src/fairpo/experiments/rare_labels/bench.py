@@ -280,6 +280,6 @@ def _settings(
         shape["hidden"] = (values["hidden"],)
     training = {k: v for k, v in values.items() if k in TrainingSettings.model_fields}
     return (
-        build_settings(TrainingSettings, {**training, **own, "seed": unit.seed}),
+        build_settings(TrainingSettings, {**training, **own, "seed": unit.seed}).filled(),
         build_settings(HeadSettings, {**shape, "kind": unit.head}),
     )

@@ -34,7 +34,6 @@ def train_from_scratch(
     (policy, selector, epochs)
         The reference where no epoch is better on P within the tolerance on N, as for all methods.
     """
-    settings = settings.filled()
     assert settings.reference_learning_rate is not None
     assert reference.policy is not None
     policy = new_policy_at_frequencies(data, reference.policy.settings, settings.seed)

@@ -76,7 +76,6 @@ def train_soap(
     (policy, selector, epochs)
     """
     assert reference.policy is not None
-    settings = settings.filled()
     assert settings.weight_decay is not None
     policy = start_policy(data, reference, reference.policy.settings, settings.seed)
     rows = data.rows("train")
