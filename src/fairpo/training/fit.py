@@ -281,19 +281,8 @@ def _train_cross_fitted(
     told = _without_effect(method, settings)
     told += [] if closed_form is reference else closed_form.notes
     training = replace(fitted.training, notes=[*told, *fitted.notes, *fitted.training.notes])
-    # It holds these, with a weight that validation rows gave them; another network it replaces.
-    holds_reference = closed_form is reference or reference.policy is None
     return judged(
-        fitted.policy,
-        method,
-        training,
-        fitted.objective,
-        data,
-        reference,
-        groups,
-        settings,
-        head,
-        holds_reference=holds_reference,
+        fitted.policy, method, training, fitted.objective, data, reference, groups, settings, head
     )
 
 

@@ -28,10 +28,9 @@ NO_GAIN = (
     "no gain found: no epoch within tolerance beat the reference's privileged mAP on validation, "
     "so the reference is returned."
 )
-WORSE_THAN_HELD = (
-    "no gain found: on validation, what holds the reference had a privileged mAP more than a "
-    "standard error below the reference's, or lost more than the tolerance on the other labels, "
-    "so the reference is returned."
+WORSE = (
+    "no gain found: on validation the privileged mAP is more than a standard error below the "
+    "reference's, or the other labels lost more than the tolerance, so the reference is returned."
 )
 _RESAMPLES = 200
 _LEAST_GAIN = 1e-9  # equal is not worse
@@ -54,7 +53,7 @@ class FittedMethod:
     def fell_back(self) -> bool:
         """Whether the reference was returned, as nothing beat it; false for its own method.
 
-        What holds the reference need not beat it; see :func:`judged`.
+        What did not start from it need not beat it; see :func:`judged`.
         """
         return self.training.selector.fell_back
 
@@ -91,13 +90,12 @@ def judged(
     groups: LabelGroups,
     settings: TrainingSettings,
     head: HeadSettings,
-    *,
-    holds_reference: bool = False,
 ) -> FittedMethod:
     """Keep a policy that did not start from the reference, or fall back to that.
 
-    It must have a better privileged mAP on validation; one that holds the reference need only not
-    be worse by more than a standard error, as its weights are fitted already.
+    Its privileged mAP on validation may be a standard error below the reference's: it is one
+    model, where epochs that go on from a reference are many to choose from, and a network that is
+    the reference was chosen on these rows itself (docs/LOG.md, "Falling back").
 
     Parameters
     ----------
@@ -112,7 +110,6 @@ def judged(
     settings : TrainingSettings
     head : HeadSettings
         Of the residual that stands for a reference of scores only.
-    holds_reference : bool
     """
     rows = data.rows("validation")
     start = score_logits(reference.logits, data, groups)
@@ -121,12 +118,10 @@ def judged(
     )
     logits = predict_logits(policy, training_rows(data, "validation", reference.logits))
     truth = data.targets_of(rows)
-    no_gain = NO_GAIN
-    if holds_reference and settings.reference_is_candidate and not math.isnan(start.privileged):
+    if settings.reference_is_candidate and not math.isnan(start.privileged):
         before = np.asarray(reference.logits[rows])
         error = _standard_error(logits, before, truth, groups.privileged)
         selector.best_goal = start.privileged - error - _LEAST_GAIN
-        no_gain = WORSE_THAN_HELD
     selector.offer(
         max(training.selector.best_epoch, 1),
         ValidationScores.from_logits(logits, truth, groups),
@@ -134,7 +129,7 @@ def judged(
     notes, selected = list(training.notes), policy
     if selector.fell_back:
         selected = start_policy(data, reference, head, settings.seed)
-        notes.append(no_gain)
+        notes.append(WORSE)
     training = replace(training, selector=selector)
     return FittedMethod(method, groups, selected, training, objective, notes, last=policy)
 

@@ -60,7 +60,7 @@ def _claim(sets: Sequence[SetFigures]) -> str:
         f"{len(sets)} sets, P the rarest fifth of the labels that can be judged, N the others; "
         f"points on the test rows; {N_TRIALS} trials a baseline and head under one seed, "
         f"{N_SCRATCH} more from scratch where a loss is made for it; {len(SEEDS)} final seeds; "
-        f"`{OURS}` with its one default, which was designed on other rows of these sets."
+        f"`{OURS}` with its one default (docs/LOG.md says how it was chosen)."
     )
     rows = [
         (
