@@ -138,7 +138,7 @@ def run_unit(bench: Bench, unit: Unit) -> None:
     settings = settings_of(unit.method, unit.trial)
     start = time.process_time()
     score, about = _TRAINED.get(unit.method, _continued)(bench, unit, data, settings)
-    about |= {"seconds": time.process_time() - start, "settings": settings}
+    about = {"seconds": time.process_time() - start, **about, "settings": settings}
     scores = {"validation": score("validation")}
     if unit.final:
         scores["test"] = score("test")
@@ -168,7 +168,7 @@ def _reference(bench: Bench, unit: Unit, data: MultiLabelData, settings: dict[st
         path.parent.mkdir(exist_ok=True)
         write_reference(path, reference, seconds)
     assert reference.training is not None
-    about: dict[str, Any] = {"epochs": len(reference.training.epochs)}
+    about: dict[str, Any] = {"epochs": len(reference.training.epochs), "seconds": seconds}
     if unit.final:
         about["in_sample"] = _own_rows(bench, data, reference.logits[data.rows("train")])
     return lambda split: np.asarray(reference.logits[data.rows(split)]), about
