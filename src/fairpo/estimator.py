@@ -47,16 +47,17 @@ class FairPOClassifier(MultiLabelEstimator):
     """Multi-label classifier that improves privileged labels and holds the others.
 
     ``fit`` makes a reference (or takes yours), trains a policy against it with a method of the
-    catalogue, and keeps what has the best privileged mAP on held-out rows with a non-privileged
-    mAP within a tolerance of the reference's. The reference is returned if nothing beats it; what
-    holds it already, as the default method does unless it is a given network, need only not be
-    worse by more than a standard error over the held-out rows.
+    catalogue, and judges it on held-out rows, where its non-privileged mAP must be within a
+    tolerance of the reference's. Of a method that goes on from the reference the epoch with the
+    best privileged mAP is kept, and the reference if none beats it. What the default method makes
+    beside the reference is kept unless its privileged mAP is lower by more than a standard error.
 
     Parameters
     ----------
-    privileged : str, sequence or boolean vector, default "rarest:20%"
+    privileged : str, sequence, boolean vector or mapping, default "rarest:20%"
         ``"rarest:20%"``, ``"worst:10"``, names ``"cat,dog"``, ``"@file.txt"``, or a list of names,
-        indices or booleans.
+        indices or booleans; groups as ``{"tail": {"improve": "rarest:33%"}, "head": {"protect":
+        "frequent:33%"}}``.
     method : str or callable, default "fairpo-crossfit"
         See :func:`fairpo.method_names`; or a function from label groups to an objective.
     preset : "paper-v1" or "paper-v2"
@@ -105,7 +106,7 @@ class FairPOClassifier(MultiLabelEstimator):
         Column numbers, or the names where ``y`` lists them; for 1-d ``y`` the two classes.
     label_names_ : tuple of str
         Column names of a DataFrame, listed names, or ``label_0``, ...
-    groups_ : LabelPartition
+    groups_ : LabelGroups
     n_features_in_ : int
     history_ : list of dict
         One record an epoch of the method: losses, group weights, validation figures.
@@ -143,7 +144,7 @@ class FairPOClassifier(MultiLabelEstimator):
 
     def __init__(
         self,
-        privileged: str | Sequence[Any] = "rarest:20%",
+        privileged: str | Sequence[Any] | Mapping[str, Any] = "rarest:20%",
         *,
         method: Method = DEFAULT,
         preset: str = "paper-v1",

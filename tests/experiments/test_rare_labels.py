@@ -233,6 +233,8 @@ def test_a_set_that_is_not_there_leaves_no_folder(quick, root, tmp_path):
     (root / "small.npz").unlink()
     with pytest.raises(FairPOError, match=r"small\.npz: does not exist"):
         run.run_suite(root, tmp_path / "out", ["small"])
+    with pytest.raises(FairPOError, match=r"is not a folder. Give the one that holds small\.npz"):
+        run.run_suite(tmp_path / "nowhere", tmp_path / "out", ["small"])
     assert not (tmp_path / "out").exists()
 
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from fairpo._checks import FairPOValueError
+from fairpo._checks import FairPOValueError, build_settings
 from fairpo.models import HeadSettings, Policy
 
 
@@ -111,3 +111,9 @@ def test_a_policy_is_rebuilt_in_the_widths_of_its_weights(kind, hidden):
     again = Policy.from_state(policy.state_dict(), 5, 3, told).eval()
     features = torch.randn(4, 5)
     assert torch.equal(again(features), policy(features))
+
+
+def test_one_width_is_one_layer():
+    assert build_settings(HeadSettings, {"hidden": 64}).hidden == (64,)
+    with pytest.raises(FairPOValueError, match="hidden must be a valid tuple, got 'wide'"):
+        build_settings(HeadSettings, {"hidden": "wide"})

@@ -109,20 +109,35 @@ def test_the_method_of_the_reference_does_not_fall_back(data, groups, method):
     assert same(fitted.policy.state_dict(), made.policy.state_dict())
 
 
+@pytest.mark.parametrize(
+    ("positives", "tolerance", "told"),
+    [
+        ("both groups", {}, "privileged labels is more than a standard error below"),
+        ("both groups", {"reference_is_candidate": False}, "the other labels is below"),
+        ("others", {}, "all labels is more than a standard error below"),
+        ("none", {}, "no epoch within tolerance beat the reference's"),
+    ],
+)
 def test_what_did_not_start_from_the_reference_falls_back_where_it_is_worse(
-    data, reference, groups
+    data, reference, groups, positives, tolerance, told
 ):
+    rows, targets = data.rows("validation"), data.targets.copy()
+    if positives != "both groups":
+        without = groups.privileged if positives == "others" else np.arange(data.n_labels)
+        targets[np.ix_(rows, without)] = 0
+    data = replace(data, targets=targets)
+    settings = SHORT.model_copy(update=tolerance)
     worse = start_policy(data, reference, HEAD, 0)
     for values in worse.parameters():
         values.data.zero_()
     state = worse.state_dict()
     training, objective = Training(Selector(None), state, state), make_objective("bce", groups)
     solved = make_reference("kernel-ridge", data, HEAD, SHORT)
-    fitted = judged(worse, "own", training, objective, data, solved, groups, SHORT, HEAD)
+    fitted = judged(worse, "own", training, objective, data, solved, groups, settings, HEAD)
     assert fitted.fell_back
     (note,) = fitted.notes
     assert note.startswith("no gain found")
-    assert "more than a standard error below the reference's" in note
+    assert told in note
 
 
 def test_what_did_not_start_from_the_reference_is_kept_where_it_is_worse_by_chance(
@@ -343,23 +358,21 @@ def test_rows_without_weight_do_not_compete(data, groups):
 
 def test_what_has_no_effect_on_a_network_from_scratch_is_told(data, groups):
     reference = make_reference("kernel-ridge", data, HEAD, SHORT)
-    usual, longer, faster = (
-        train_method(
-            data,
-            reference,
-            groups,
-            "fairpo-crossfit",
-            TrainingSettings(**{"reference_epochs": 2, "batch_size": 64, **settings}),
-            head=HEAD,
-        )
-        for settings in ({}, {"epochs": 3, "learning_rate": 0.1}, {"reference_learning_rate": 0.1})
-    )
+
+    def trained(preset="paper-v1", **settings):
+        settings = TrainingSettings(**{"reference_epochs": 2, "batch_size": 64, **settings})
+        method = "fairpo-crossfit"
+        return train_method(data, reference, groups, method, settings, preset=preset, head=HEAD)
+
+    usual, longer = trained(), trained(preset="paper-v2", epochs=3, learning_rate=0.1)
+    faster = trained(reference_learning_rate=0.1)
     told = "has no effect on fairpo-crossfit, whose network does not start from the reference: set "
-    assert longer.notes[:2] == [
+    assert longer.notes[:3] == [
+        "preset=paper-v2 has no effect on fairpo-crossfit, which is not a form of the paper's.",
         f"epochs=3 {told}reference_epochs.",
         f"learning_rate=0.1 {told}reference_learning_rate.",
     ]
-    assert longer.notes[2:] == usual.notes
+    assert longer.notes[3:] == usual.notes
     assert same(longer.last_policy().state_dict(), usual.last_policy().state_dict())
     assert not any("no effect" in note for note in faster.notes)
     assert not same(faster.last_policy().state_dict(), usual.last_policy().state_dict())
@@ -408,6 +421,8 @@ def test_labels_that_share_no_layer_are_refused_before_any_work(data, groups):
 
 
 def test_a_closed_form_that_does_not_fit_in_memory_is_refused(data):
+    with pytest.raises(FairPOValueError, match="sampled_labels must be 0 for a closed form"):
+        make_reference("kernel-ridge", data, HEAD, SHORT.model_copy(update={"sampled_labels": 2}))
     with pytest.raises(FairPOValueError, match="reference_cache_mb"):
         make_reference(
             "kernel-ridge", data, HEAD, SHORT.model_copy(update={"reference_cache_mb": 0})

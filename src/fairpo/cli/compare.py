@@ -15,7 +15,7 @@ def compare(
     out: options.Out,
     methods: Annotated[
         str | None,
-        typer.Option(help="Names with commas between; the paper's and all baselines by default."),
+        typer.Option(help="Names with commas between; all but the ablations by default."),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Number of seeds.")] = 2,
     privileged: options.Privileged = "rarest:20%",
@@ -56,7 +56,7 @@ def compare(
 
 
 def _default_methods(settings: list[str] | None) -> tuple[str, ...]:
-    """The paper's and all baselines; of these, what the head can hold."""
+    """All but the ablations; of these, what the head can hold."""
     from fairpo.cli.show import say
     from fairpo.experiments.plan import MAIN_METHODS
     from fairpo.objectives.catalogue import get_method

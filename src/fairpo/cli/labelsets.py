@@ -44,7 +44,7 @@ METRICS = {
 @app.command()
 def train(
     data: options.Data,
-    out: options.Out,
+    out: options.NewOut,
     method: Annotated[
         str,
         typer.Option(help="likelihood, or a method over pairs such as fairpo-dpo."),

@@ -26,7 +26,7 @@ _DATA = typer.Argument(
     help="digits (comes with fairpo), or a file, folder, openml:NAME or hf:NAME; "
     "see `fairpo data formats`."
 )
-_OUT = typer.Option(help="Folder to write; must be new or empty.")
+_NEW = typer.Option(help="Folder to write; must be new or empty.")
 
 Data = Annotated[str, _DATA]
 DataUnlessResumed = Annotated[str | None, _DATA]
@@ -53,7 +53,8 @@ Reading = Annotated[
 Privileged = Annotated[
     str,
     typer.Option(
-        help="rarest:20%, worst:10, names such as cat,dog, or @file with one name a line."
+        help="rarest:20%, worst:10, names such as cat,dog, or @file: one name a line, or groups in "
+        "YAML."
     ),
 ]
 Preset = Annotated[str, typer.Option(help="Objective settings of paper-v1 or paper-v2.")]
@@ -77,8 +78,11 @@ Jobs = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a run in the output folder.")]
-Out = Annotated[Path, _OUT]
-OutUnlessResumed = Annotated[Path | None, _OUT]
+Out = Annotated[
+    Path, typer.Option(help="Folder to write: new, empty, or one in which this was stopped.")
+]
+NewOut = Annotated[Path, _NEW]
+OutUnlessResumed = Annotated[Path | None, _NEW]
 Backbone = Annotated[
     str | None,
     typer.Option(

@@ -209,7 +209,9 @@ def print_comparison(metrics: dict[str, Any]) -> None:
         f"below: difference to the reference with a {interval['level']:.0%} interval "
         f"({interval['kind']}), * where it excludes 0.",
         "'last' is the last epoch; 'selected' the best on validation, the reference included: "
-        "'back' says in how many seeds the reference was returned.",
+        "'back' says in how many seeds the reference was returned. What does not start from it "
+        "(kernel-ridge, fairpo-crossfit) is 'selected' unless it is worse by more than a standard "
+        "error.",
         *_undefined(metrics),
     )
 

@@ -83,7 +83,7 @@ class MethodResult:
     fell_back : bool or None
         Whether the reference was returned; None for the reference's own method.
     seconds : float
-        Of training.
+        Of training, without the reference and the closed form that it was given.
     trace : list of dict
         Group losses and weights over the training.
     notes : list of str

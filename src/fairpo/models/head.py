@@ -10,7 +10,7 @@ from typing import Literal, Self
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator
 from torch import Tensor, nn
 
 from fairpo._checks import value_error
@@ -29,10 +29,10 @@ class HeadSettings(BaseModel):
         description="mlp shares its hidden layers among the labels; linear has none; per-label "
         "gives each label a small network of its own, as the paper does.",
     )
-    hidden: tuple[int, ...] | None = Field(
+    hidden: tuple[PositiveInt, ...] | None = Field(
         None,
         description="Widths of the hidden layers; per-label takes one, 16 is usual there. If not "
-        "given 256, and 512 for the network of fairpo-crossfit.",
+        "given 256, and 512 for the network of fairpo-crossfit. A number is one layer.",
     )
     dropout: float | None = Field(
         None,
@@ -46,6 +46,11 @@ class HeadSettings(BaseModel):
         description="Whether features are centred and scaled by the training rows' mean and "
         "deviation inside the head.",
     )
+
+    @field_validator("hidden", mode="before")
+    @classmethod
+    def _one_layer(cls, given: object) -> object:
+        return (given,) if isinstance(given, int) else given
 
     def filled(self, hidden: tuple[int, ...] = (256,), dropout: float = 0.3) -> HeadSettings:
         """Return the same with what is not given: what is usual, or a method's own."""

@@ -1,4 +1,4 @@
-"""A network beside a closed-form reference, each judged by rows it was not fitted to.
+"""A network beside a closed-form reference, weighed against each other.
 
 1. The closed form is fitted to the training rows; what it says of each from a fit to the others
    tells which examples are confusing and what loss can be expected of it.

@@ -167,7 +167,7 @@ def train_method(
     on_epoch: EpochCallback | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> FittedMethod:
-    """Train one method from the reference, within the common extra budget.
+    """Train one method: from the reference, for some extra epochs, or beside it.
 
     Parameters
     ----------
@@ -182,7 +182,8 @@ def train_method(
     options : mapping, optional
         Objective settings over the preset's.
     head : HeadSettings, optional
-        Of the residual head, where the reference is scores only.
+        Of the residual head, where the reference is scores only, and of a network beside the
+        reference.
     closed_form : Reference, optional
         By :func:`make_reference` of the same data, head, seed and weights, for the methods that
         need it; they solve for it when it is not given.
@@ -278,7 +279,7 @@ def _train_cross_fitted(
         on_epoch=on_epoch,
         checkpoint=checkpoint,
     )
-    told = _without_effect(method, settings)
+    told = _without_effect(method, settings, preset)
     told += [] if closed_form is reference else closed_form.notes
     training = replace(fitted.training, notes=[*told, *fitted.notes, *fitted.training.notes])
     return judged(
@@ -291,10 +292,11 @@ def most_epochs(method: str, settings: TrainingSettings) -> int:
     return settings.epochs if get_method(method).continues else settings.reference_epochs
 
 
-def _without_effect(method: str, settings: TrainingSettings) -> list[str]:
-    """Tell what is set for training from a reference, which a network from scratch has not."""
+def _without_effect(method: str, settings: TrainingSettings, preset: str) -> list[str]:
+    """Tell what is set for the paper's form or for training from a reference, and is not used."""
     usual = TrainingSettings()
-    return [
+    told = [f"preset={preset} has no effect on {method}, which is not a form of the paper's."]
+    return (told if preset != "paper-v1" else []) + [
         f"{name}={getattr(settings, name):g} has no effect on {method}, whose network does not "
         f"start from the reference: set reference_{name}."
         for name in ("epochs", "learning_rate")

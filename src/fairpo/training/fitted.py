@@ -29,8 +29,12 @@ NO_GAIN = (
     "so the reference is returned."
 )
 WORSE = (
-    "no gain found: on validation the privileged mAP is more than a standard error below the "
-    "reference's, or the other labels lost more than the tolerance, so the reference is returned."
+    "no gain found: on validation the mAP of {labels} is more than a standard error below the "
+    "reference's, so the reference is returned."
+)
+LOST = (
+    "no gain found: on validation the mAP of the other labels is below the reference's by more "
+    "than the tolerance, so the reference is returned."
 )
 _RESAMPLES = 200
 _LEAST_GAIN = 1e-9  # equal is not worse
@@ -47,25 +51,25 @@ class FittedMethod:
     objective: Objective
     notes: list[str]
     last: Policy | None = None
-    """The last policy, where it is not ``policy`` in ``training.last_state``."""
+    """What was judged, where the method did not start from the reference; else ``None``."""
 
     @property
     def fell_back(self) -> bool:
-        """Whether the reference was returned, as nothing beat it; false for its own method.
+        """Whether the reference was returned; false for its own method.
 
-        What did not start from it need not beat it; see :func:`judged`.
+        No epoch beat it, or what did not start from it was worse (:func:`judged`).
         """
         return self.training.selector.fell_back
 
     @property
     def ended_best(self) -> bool:
-        """Whether the selected epoch is the last one."""
+        """Whether :meth:`last_policy` is what is returned."""
         if self.last is not None:
             return self.last is self.policy
         return self.training.selector.best_epoch == len(self.training.epochs)
 
     def last_policy(self) -> Policy:
-        """Return a copy in the state of the last epoch."""
+        """Return the policy of the last epoch, or what was judged."""
         if self.last is not None:
             return self.last
         return with_state(self.policy, self.training.last_state)
@@ -93,9 +97,10 @@ def judged(
 ) -> FittedMethod:
     """Keep a policy that did not start from the reference, or fall back to that.
 
-    Its privileged mAP on validation may be a standard error below the reference's: it is one
-    model, where epochs that go on from a reference are many to choose from, and a network that is
-    the reference was chosen on these rows itself (docs/LOG.md, "Falling back").
+    Its privileged mAP on validation may be a standard error below the reference's. It is judged
+    once, by other figures than its epoch was chosen by, where epochs that go on from a reference
+    are many to choose from; and a network for a reference was chosen on these rows too
+    (docs/LOG.md, "Falling back").
 
     Parameters
     ----------
@@ -112,24 +117,27 @@ def judged(
         Of the residual that stands for a reference of scores only.
     """
     rows = data.rows("validation")
-    start = score_logits(reference.logits, data, groups)
-    selector = Selector(
-        start, settings.tolerance_points / 100, candidate=settings.reference_is_candidate
-    )
-    logits = predict_logits(policy, training_rows(data, "validation", reference.logits))
     truth = data.targets_of(rows)
-    if settings.reference_is_candidate and not math.isnan(start.privileged):
-        before = np.asarray(reference.logits[rows])
-        error = _standard_error(logits, before, truth, groups.privileged)
-        selector.best_goal = start.privileged - error - _LEAST_GAIN
-    selector.offer(
-        max(training.selector.best_epoch, 1),
-        ValidationScores.from_logits(logits, truth, groups),
+    logits = predict_logits(policy, training_rows(data, "validation", reference.logits))
+    start = score_logits(reference.logits, data, groups)
+    of_all = math.isnan(start.privileged)  # no privileged label has a positive
+    labels = np.arange(data.n_labels) if of_all else groups.privileged
+    known = not math.isnan(start.goal)  # if not, the reference stays
+    error = _standard_error(logits, reference.logits[rows], truth, labels) if known else 0.0
+    selector = Selector(
+        start,
+        settings.tolerance_points / 100,
+        candidate=settings.reference_is_candidate,
+        margin=error + _LEAST_GAIN,
     )
+    found = ValidationScores.from_logits(logits, truth, groups)
+    selector.offer(max(training.selector.best_epoch, 1), found)  # what is solved for has no epoch
     notes, selected = list(training.notes), policy
     if selector.fell_back:
         selected = start_policy(data, reference, head, settings.seed)
-        notes.append(WORSE)
+        lost = found.goal > selector.best_goal
+        told = WORSE.format(labels="all labels" if of_all else "the privileged labels")
+        notes.append((LOST if lost else told) if known else NO_GAIN)
     training = replace(training, selector=selector)
     return FittedMethod(method, groups, selected, training, objective, notes, last=policy)
 
@@ -141,7 +149,7 @@ def _standard_error(
     labels: NDArray[np.int64],
 ) -> float:
     """Standard error of the difference of two models' mAP over some labels, by bootstrap."""
-    models = [after[:, labels], before[:, labels]]
+    models = [after[:, labels], np.asarray(before)[:, labels]]
     drawn = bootstrap_metrics(models, targets[:, labels], {}, ["map"], n_resamples=_RESAMPLES)
     first, second = drawn.of("map")
     return float(np.nanstd(first - second))

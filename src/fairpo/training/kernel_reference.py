@@ -62,7 +62,7 @@ class KernelSettings(BaseModel):
         (0.1, 0.3, 1.0, 3.0, 10.0, 30.0),
         min_length=1,
         description="Of the squared norm, in their order: every other one is tried on few rows, "
-        "the best and its neighbours on all.",
+        "the best and its neighbours in the regression on all rows, judged by the few.",
     )
     guard: float = Field(
         2.0, gt=0, description="Pseudo-positives by which each label's slope is drawn to all's."

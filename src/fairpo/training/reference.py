@@ -96,13 +96,20 @@ def kernel_reference(
             do="Labels with a network each have no last layer that could be weighed.",
         )
     rows = data.rows("train")
+    if settings.sampled_labels:
+        raise value_error(
+            "sampled_labels",
+            must="be 0 for a closed form, which scores all labels of all training rows",
+            got=str(settings.sampled_labels),
+            do="Train a method for so many labels, such as bce-reweighted.",
+        )
     needed = _AT_ONCE * len(rows) * data.n_labels * 4 / 2**20
-    if settings.sampled_labels or needed > settings.reference_cache_mb:
+    if needed > settings.reference_cache_mb:
         raise value_error(
             "the closed-form reference",
-            must="have room to work on its scores of all training rows and labels, none sampled: "
+            must="have room to work on its scores of all training rows and labels: "
             f"reference_cache_mb={settings.reference_cache_mb}",
-            got=f"{needed:.0f} MB, sampled_labels={settings.sampled_labels}",
+            got=f"{needed:.0f} MB",
             do="Raise reference_cache_mb, or train a method for so many labels, such as "
             "bce-reweighted.",
         )

@@ -1,4 +1,4 @@
-"""Which epoch is returned: one rule for every method, with the reference as a candidate."""
+"""Which epoch is returned, with the reference as a candidate."""
 
 from __future__ import annotations
 
@@ -64,12 +64,16 @@ class Selector:
     candidate : bool
         Whether the reference is epoch 0. If not, the best admissible epoch is returned even where
         it is worse.
+    margin : float
+        How far below the reference's an epoch's privileged mAP may be and still be taken for
+        better; a fraction, not points.
     """
 
     reference: ValidationScores | None
     tolerance: float = 0.005
     best_epoch: int = 0
     candidate: bool = True
+    margin: float = 0.0
     best_goal: float = field(init=False, default=-math.inf)
     stale_epochs: int = field(init=False, default=0)
     _highest: float = field(init=False, default=-math.inf)
@@ -79,7 +83,7 @@ class Selector:
         if not self.candidate or self.reference is None:
             return
         if not math.isnan(self.reference.goal):
-            self.best_goal = self.reference.goal
+            self.best_goal = self.reference.goal - self.margin
 
     def offer(self, epoch: int, scores: ValidationScores) -> bool:
         """Enter an epoch; return whether it is the new best."""

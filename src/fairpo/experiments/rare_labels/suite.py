@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fairpo._checks import unknown_name
+from fairpo._checks import file_error, unknown_name
 from fairpo.data import load_data
 from fairpo.data.base import MultiLabelData, positive_counts
 from fairpo.data.splits import stratified_folds, stratified_split
@@ -83,6 +83,8 @@ def read_set(name: str, root: Path, *, design: bool) -> RareLabelSet:
         No such set, or its file is not there.
     """
     source = known_set(name)
+    if source != "digits" and not root.is_dir():
+        raise file_error(root, "is not a folder", f"Give the one that holds {source}.")
     data = load_data(source if source == "digits" else str(root / source))
     if design:
         data = _held_out(data)
