@@ -32,7 +32,8 @@ def train_from_scratch(
     Returns
     -------
     (policy, selector, epochs)
-        The reference where no epoch is better on P within the tolerance on N, as for what goes on from it.
+        The reference where no epoch is better on P within the tolerance on N, as for what goes on
+        from it.
     """
     assert settings.reference_learning_rate is not None
     assert reference.policy is not None
