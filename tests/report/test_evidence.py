@@ -89,7 +89,7 @@ def test_a_rise_that_its_test_does_not_support_is_no_claim():
 
 def test_last_epochs_of_returned_methods_are_not_tested():
     metrics = with_evidence(example(back=1.0))
-    found = re.findall(r"at its last epoch, (.*?tested)\.", text_of(render_report(metrics)))
+    found = re.findall(r"where it ended, (.*?tested)\.", text_of(render_report(metrics)))
     assert len(found) == 2
     for words in found:
         assert words.count("not tested") == 2

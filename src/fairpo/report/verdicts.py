@@ -68,7 +68,7 @@ def method_verdict(metrics: dict[str, Any], row: dict[str, Any]) -> dict[str, st
         )
         text = "no gain found on validation, so the reference was returned"
         if last is not None:
-            text += f"; at its last epoch, {_group_verdicts(metrics, last)}"
+            text += f"; where it ended, {_group_verdicts(metrics, last)}"
     else:
         text = _group_verdicts(metrics, row)
         if share:

@@ -113,7 +113,7 @@ class Selector:
 
     @property
     def fell_back(self) -> bool:
-        """Whether no epoch beat the reference."""
+        """Whether the reference stays selected."""
         return self.reference is not None and self.best_epoch == 0
 
     def _admits(self, scores: ValidationScores) -> bool:
