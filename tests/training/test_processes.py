@@ -119,7 +119,7 @@ def test_one_process_that_dies_ends_all_and_any_number_goes_on(npz, tmp_path):
     assert "exitcode  : -9" in printed  # torchrun names the one that fell first
     config = run / "unfinished" / "config.yaml"
     config.write_text(
-        config.read_text().replace("reference_epochs: 100000", "reference_epochs: 200")
+        config.read_text().replace("reference_epochs: 100000", "reference_epochs: 60")
     )
     for printed_is in ("goes on after: reference, ", "there is nothing to go on with"):
         result = subprocess.run(
