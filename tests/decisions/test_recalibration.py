@@ -228,14 +228,15 @@ def test_another_number_of_labels_is_refused():
         Recalibration.identity(3).apply(np.zeros((2, 4)))
 
 
-def test_labels_are_fitted_in_blocks(monkeypatch):
+@pytest.mark.parametrize("limit", ["ENTRIES", "_CACHED"])
+def test_labels_are_fitted_in_blocks_and_rows_summed_in_parts(monkeypatch, limit):
     from fairpo.decisions import recalibration
 
     rng = np.random.default_rng(0)
     logits = rng.normal(size=(50, 7)).astype(np.float32)
     targets = (logits + rng.normal(size=logits.shape) > 1).astype(np.int8)
     whole = fit_platt(logits, targets, 2.0)
-    monkeypatch.setattr(recalibration, "ENTRIES", 100)
+    monkeypatch.setattr(recalibration, limit, 100)
     parts = fit_platt(logits, targets, 2.0)
     np.testing.assert_allclose(parts.slope, whole.slope, rtol=1e-9)
     np.testing.assert_allclose(parts.intercept, whole.intercept, rtol=1e-9)

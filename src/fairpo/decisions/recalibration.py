@@ -6,6 +6,7 @@ stays, and with it AP, exactly. The order of labels within a row does change.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +27,7 @@ LEAST_SLOPE = 0.01
 
 SURE = 1e-12  # probabilities nearer than this to 0 or 1 have the logit of this one
 ENTRIES = 2**20  # of a block of labels that are fitted together, in float64
+_CACHED = 2**15  # entries whose intermediate results are held at once
 STEPS = 100  # Newton needs about 8; the rest is for guards next to 0 on separable rows
 HALVINGS = 20
 CONVERGED = 1e-12
@@ -275,16 +277,25 @@ def _step(
 
     That is half the product of step and gradient, the loss it saves where the loss is a parabola.
     """
-    probability = expit(slopes * scores + intercepts)
-    error = weights * (probability - targets)
-    curvature = weights * probability * (1 - probability)
-    by_intercept, second = error.sum(axis=0), curvature.sum(axis=0) * FIRM + SURE
+    by_intercept, by_slope, second, cross, square = np.zeros((5, len(slopes)))
+    for part in _parts(scores):
+        known = scores[part]
+        logits = slopes * known + intercepts
+        small = _decay(logits)
+        probability = np.where(logits >= 0, 1.0, small) / (1.0 + small)
+        error = weights[part] * (probability - targets[part])
+        curvature = weights[part] * probability * (1 - probability)
+        by_intercept += error.sum(axis=0)
+        by_slope += np.einsum("ij,ij->j", error, known)
+        second += curvature.sum(axis=0)
+        curvature *= known
+        cross += curvature.sum(axis=0)
+        square += np.einsum("ij,ij->j", curvature, known)
+    second = second * FIRM + SURE
+    square = square * FIRM + SURE
     if not free:
         to_intercept = by_intercept / second
         return np.zeros_like(slopes), to_intercept, by_intercept * to_intercept / 2
-    by_slope = (error * scores).sum(axis=0)
-    cross = (curvature * scores).sum(axis=0)
-    square = (curvature * scores**2).sum(axis=0) * FIRM + SURE
     determinant = square * second - cross**2
     to_slope = (second * by_slope - cross * by_intercept) / determinant
     to_intercept = (square * by_intercept - cross * by_slope) / determinant
@@ -295,5 +306,23 @@ def _loss(
     scores: Floats, targets: Floats, weights: Floats, slopes: Floats, intercepts: Floats
 ) -> Floats:
     """Weighted cross-entropy of each column, shape (L,)."""
-    logits = slopes * scores + intercepts
-    return np.asarray((weights * (np.logaddexp(0.0, logits) - targets * logits)).sum(axis=0))
+    total = np.zeros(len(slopes))
+    for part in _parts(scores):
+        logits = slopes * scores[part] + intercepts
+        entries = np.log1p(_decay(logits)) + np.maximum(logits, 0.0) - targets[part] * logits
+        total += np.einsum("ij,ij->j", weights[part], entries)
+    return total
+
+
+def _parts(scores: Floats) -> Iterator[slice]:
+    """Rows, a part at a time whose intermediate results stay in the cache."""
+    rows = max(_CACHED // scores.shape[1], 1)
+    for start in range(0, len(scores), rows):
+        yield slice(start, start + rows)
+
+
+def _decay(logits: Floats) -> Floats:
+    """``exp(-|logits|)``; what is made of it is three times as fast as logaddexp and expit."""
+    entries: Floats = np.abs(logits)
+    np.negative(entries, out=entries)
+    return np.exp(entries, out=entries)

@@ -171,13 +171,19 @@ class _Solution:
         values = np.empty(targets.shape, dtype=np.float32)
         for part, turned in blocks:
             centred = turned - regression.centre.float().unsqueeze(1)
-            apart = torch.linalg.solve_triangular(lower, centred, upper=False)
+            apart = _forward(lower, centred)
             own = (apart * apart).sum(0).unsqueeze(1) + 1 / len(regression.rows)
             own = own * weight[part]
             fitted = torch.addmm(shift, turned.T, slope)
             others = (fitted - own * targets[part]) / (1 - own).clamp_min(_LEAST_LEFT)
             values[part] = others.numpy()
         return values
+
+
+def _forward(lower: Tensor, columns: Tensor) -> Tensor:
+    """``lower^-1 columns``; the transposed form needs no copy, and takes half the time."""
+    solved: Tensor = torch.linalg.solve_triangular(lower.T, columns.T, upper=True, left=False)
+    return solved.T
 
 
 def _solvable(
@@ -295,7 +301,7 @@ class _Regression:
         for start in range(0, len(rows), size):
             part = slice(start, start + size)
             plain = gaussian_kernel(self.landmarks, self._scaled(rows[part]), self.width)
-            yield part, torch.linalg.solve_triangular(self.turn.float(), plain, upper=False)
+            yield part, _forward(self.turn.float(), plain)
 
     def _scaled(self, rows: NDArray[np.int64]) -> Tensor:
         block = torch.from_numpy(np.asarray(feature_rows(self.data.features, rows), np.float32))
